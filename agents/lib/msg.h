@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #define MSG_LINE_MAX	    65536
+#define MSG_DEPTH_MAX	    16	      /* arrays and objects inside each other */
 #define MSG_QUEUE_MAX	    (4 << 20) /* bytes that a reader may leave unread before it is closed */
 #define MSG_FINGERPRINT_LEN 65 /* SHA-256 of the certificate's DER, lower-case hex, and NUL */
 
@@ -33,7 +34,7 @@ struct msg_handler {
 };
 
 /*
- * Pings after `keepalive_s` of silence and closes after twice that without an answer; 0 = never.
+ * Pings after `keepalive_s` of silence and closes after 2 * `keepalive_s` of it; 0 = never.
  * ({"op":"ping"} is answered by {"op":"pong"} inside the library.)
  */
 void msg_conn_keepalive(struct msg_conn *conn, unsigned int keepalive_s);
@@ -47,6 +48,9 @@ bool msg_conn_is_open(const struct msg_conn *conn);
 /* `closed` is called from the loop, not from inside msg_conn_close(), after what is queued was sent
  * (at most 2 s). */
 void msg_conn_close(struct msg_conn *conn, const char *why);
+/* Frees it at once; calls neither `closed` nor answers: for the end of a program, not inside a
+ * callback of this connection. */
+void msg_conn_free(struct msg_conn *conn);
 
 /* Takes the reference to `message`. -ENOTCONN, -ENOBUFS (the connection is then closed), -EMSGSIZE.
  */
@@ -65,6 +69,8 @@ int msg_reply(struct msg_conn *conn, const json_t *request, json_t *body);
 int msg_reply_error(struct msg_conn *conn, const json_t *request, const char *code,
 		    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* One line without its newline; NULL and why if it is no JSON object within the limits above. */
+json_t *msg_parse(const char *line, size_t len, const char **why);
 /* Reading members: false if absent or of another type or, for integers, out of [low, high]. */
 bool msg_get_string(const json_t *message, const char *key, const char **value);
 bool msg_get_integer(const json_t *message, const char *key, int64_t low, int64_t high,
