@@ -204,24 +204,35 @@ static void on_written(struct bufferevent *bev, void *arg)
 	event_active(conn->final, EV_TIMEOUT, 0);
 }
 
+static void describe_end(struct bufferevent *bev, short what, int error, char *why, size_t len)
+{
+	int dns_error = bufferevent_socket_get_dns_error(bev);
+	unsigned long tls_error = bufferevent_get_openssl_error(bev);
+	const char *reason = tls_error ? ERR_reason_error_string(tls_error) : NULL;
+
+	if (dns_error)
+		snprintf(why, len, "no address: %s", evutil_gai_strerror(dns_error));
+	else if (reason)
+		snprintf(why, len, "TLS: %s", reason);
+	else if (tls_error && ERR_SYSTEM_ERROR(tls_error))
+		snprintf(why, len, "%s", strerror(ERR_GET_REASON(tls_error)));
+	else if (what & BEV_EVENT_ERROR && error)
+		snprintf(why, len, "%s", evutil_socket_error_to_string(error));
+	else
+		snprintf(why, len, "the other end closed the connection");
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
-	struct msg_conn *conn = arg;
-	char why[128] = "the other end closed the connection";
 	int error = EVUTIL_SOCKET_ERROR();
-	unsigned long tls_error = bufferevent_get_openssl_error(bev);
+	struct msg_conn *conn = arg;
+	char why[128];
 
 	if (what & BEV_EVENT_CONNECTED) {
 		msg_conn_opened(conn);
 		return;
 	}
-	if (bufferevent_socket_get_dns_error(bev))
-		snprintf(why, sizeof(why), "no address: %s",
-			 evutil_gai_strerror(bufferevent_socket_get_dns_error(bev)));
-	else if (tls_error)
-		snprintf(why, sizeof(why), "TLS: %s", ERR_reason_error_string(tls_error));
-	else if (what & BEV_EVENT_ERROR && error)
-		snprintf(why, sizeof(why), "%s", evutil_socket_error_to_string(error));
+	describe_end(bev, what, error, why, sizeof(why));
 	if (conn->state == MSG_CLOSING) /* what is queued cannot be sent any more */
 		on_written(bev, conn);
 	else

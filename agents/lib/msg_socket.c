@@ -43,8 +43,6 @@ static struct bufferevent *tls_bufferevent(struct event_base *base, int fd, SSL 
 
 	if (!bev)
 		SSL_free(ssl);
-	else /* lines tell their own end: a missing close_notify is no truncation */
-		bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
 	return bev;
 }
 

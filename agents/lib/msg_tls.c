@@ -36,7 +36,8 @@ SSL_CTX *msg_server_context(const char *cert_file, const char *key_file, char *e
 		return NULL;
 	}
 	SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-	SSL_CTX_set_num_tickets(context, 0); /* a login is needed anyway */
+	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF); /* lines tell their end */
+	SSL_CTX_set_num_tickets(context, 0);			    /* a login is needed anyway */
 	if (SSL_CTX_use_certificate_chain_file(context, cert_file) != 1)
 		msg_tls_error(error, error_len, cert_file);
 	else if (SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1 ||
@@ -92,6 +93,7 @@ SSL_CTX *msg_client_context(struct msg_conn *conn, const char *fingerprint, char
 		return NULL;
 	}
 	SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	if (fingerprint)
 		SSL_CTX_set_cert_verify_callback(context, verify_fingerprint, conn);
