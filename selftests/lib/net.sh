@@ -13,7 +13,7 @@
 # Prints `ok NAME`, `not ok NAME # why` and `skip NAME # reason`, nothing else on success. A command that
 # fails outside a check ends the story as failed. Namespaces of a predecessor that was killed are removed.
 
-set -euo pipefail
+set -eEuo pipefail
 
 SELFTESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 STORY=$(basename "$0" .sh)
@@ -333,7 +333,7 @@ net_remove_stale
 TMP=/tmp/isthmus-$NET
 mkdir -m 0700 "$TMP"
 trap net_cleanup EXIT
-trap 'NET_LINE=$LINENO' ERR
+trap 'NET_LINE=${NET_LINE:-$LINENO of ${BASH_SOURCE[0]##*/}: $BASH_COMMAND}' ERR
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
