@@ -19,7 +19,7 @@ include deps.mk
 # ---- flags
 PKGS     := libbpf libelf zlib libevent libevent_openssl libevent_pthreads openssl jansson sqlite3 libmnl libcap-ng libsystemd
 PKG_C     = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LIBS_LOADER = $(shell pkg-config --libs libbpf libelf zlib jansson 2>/dev/null)
+LIBS_LOADER = $(shell pkg-config --libs libbpf libelf zlib jansson libmnl 2>/dev/null)
 LIBS_AGENT  = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lpthread
 WARN     := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef
 OPT      ?= -O2 -g
@@ -49,7 +49,7 @@ everything: $(PROGRAMS) $(TESTS) $(ASSUME) $(BENCH_BIN) $(BENCH_BPF)
 
 $B/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$@)
-	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $B/bpf/$*.bpf.d -c $< -o $@.tmp && llvm-strip -g $@.tmp && mv $@.tmp $@
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $B/bpf/$*.bpf.d -c $< -o $@.tmp && llvm-strip -g $@.tmp && mv $@.tmp $@
 $B/bpf/%.skel.h: $B/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@

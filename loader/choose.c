@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <net/if_arp.h>
+#include <string.h>
+
+#include "choose.h"
+#include "loader.h"
+
+static bool is_veth(const struct device *device)
+{
+	return !strcmp(device->kind, "veth");
+}
+
+const char *choose_why_tc(const struct device *device)
+{
+	if (is_veth(device))
+		return "veth: packets may carry unfinished checksums or be GSO packets, which only "
+		       "tc can forward";
+	if (device->kind[0])
+		return "not hardware: packets may carry unfinished checksums or be GSO packets, "
+		       "which only tc can forward";
+	return NULL;
+}
+
+int choose_check(const struct device *device)
+{
+	if (device->type == ARPHRD_ETHER)
+		return EXIT_DONE;
+	return complain(EXIT_FAILED,
+			"%s: not an Ethernet device (type %u); name one that has Ethernet headers",
+			device->name, device->type);
+}
+
+/* What the sender at the other end of a veth must do can be asked only in this namespace. */
+static void warn_veth_peer(const struct device_list *list, const struct device *device)
+{
+	const struct device *peer = device->link ? device_by_index(list, device->link) : NULL;
+
+	if (!peer) {
+		notice("%s: warning: its veth peer is in another namespace and cannot be asked; "
+		       "XDP "
+		       "needs whole checksums and NAPI there: `ethtool -K PEER tx off gro on`",
+		       device->name);
+		return;
+	}
+	if (device_ethtool_value(peer->name, ETHTOOL_GTXCSUM) == 1)
+		notice("%s: warning: its peer %s leaves checksums unfinished, so receivers will "
+		       "drop packets that XDP rewrote: `ethtool -K %s tx off`",
+		       device->name, peer->name, peer->name);
+	if (device_ethtool_value(peer->name, ETHTOOL_GGRO) == 0)
+		notice("%s: warning: its peer %s has no NAPI, so packets redirected to %s are "
+		       "lost: "
+		       "`ethtool -K %s gro on`",
+		       device->name, peer->name, device->name, peer->name);
+}
+
+static void warn_forwarding(const struct device *device, int version)
+{
+	if (device_forwarding(device->name, version))
+		return;
+	notice("%s: warning: IPv%d forwarding is off, so next hops follow the way each SYN came "
+	       "and "
+	       "are not updated when routes change: `sysctl net.ipv%d.conf.%s.forwarding=1`",
+	       device->name, version, version, device->name);
+}
+
+void choose_warn(const struct device_list *list, const struct device *device,
+		 const struct choose_use *use)
+{
+	if (!device->up)
+		notice("%s: warning: the device is down: `ip link set %s up`", device->name,
+		       device->name);
+	if (use->native_xdp && is_veth(device))
+		warn_veth_peer(list, device);
+	if (use->native_xdp && device->mtu > CHOOSE_XDP_MTU)
+		notice("%s: warning: MTU %u: packets above %d bytes pass only if the driver has "
+		       "multi-buffer XDP",
+		       device->name, device->mtu, CHOOSE_XDP_MTU);
+	if (device_lro(device->name) == 1)
+		notice("%s: warning: large receive offload joins packets that cannot be parted "
+		       "again: `ethtool -K %s lro off`",
+		       device->name, device->name);
+	if (use->v4)
+		warn_forwarding(device, 4);
+	if (use->v6)
+		warn_forwarding(device, 6);
+}

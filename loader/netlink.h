@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef ISTHMUS_LOADER_NETLINK_H
+#define ISTHMUS_LOADER_NETLINK_H
+
+#include <libmnl/libmnl.h>
+
+/*
+ * Sends one rtnetlink dump request (`type` with this header behind it) and calls `each` for every
+ * message of the answer: 0 or -errno.
+ */
+int netlink_dump(uint16_t type, const void *header, size_t header_len, mnl_cb_t each, void *arg);
+
+#endif

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../maps/pin.h"
+#include "address.h"
+#include "options.h"
+
+#define NUMBER_DIGITS 10
+
+/* A message's place, so that each check is one line. */
+struct error {
+	char *text;
+	size_t len;
+};
+
+#define REFUSE(error, ...) (snprintf((error)->text, (error)->len, __VA_ARGS__), -EINVAL)
+
+static int number_parse(const char *text, uint32_t min, uint32_t max, uint32_t *number)
+{
+	size_t digits = strspn(text, "0123456789");
+	unsigned long long value;
+
+	if (!digits || digits > NUMBER_DIGITS || text[digits])
+		return -EINVAL;
+	value = strtoull(text, NULL, 10);
+	if (value < min || value > max)
+		return -ERANGE;
+	*number = value;
+	return 0;
+}
+
+static int take_number(const struct option *option, const char *word, uint32_t *number,
+		       struct error *error)
+{
+	if (number_parse(word, option->min, option->max, number))
+		return REFUSE(error, "--%s %s: a number from %u to %u is needed", option->name,
+			      word, option->min, option->max);
+	return 0;
+}
+
+static int take_choice(const struct option *option, const char *word, unsigned int *choice,
+		       struct error *error)
+{
+	char all[128] = "";
+
+	for (unsigned int i = 0; option->choices[i]; i++) {
+		if (!strcmp(option->choices[i], word)) {
+			*choice = i + 1;
+			return 0;
+		}
+		strncat(all, i ? "|" : "", sizeof(all) - strlen(all) - 1);
+		strncat(all, option->choices[i], sizeof(all) - strlen(all) - 1);
+	}
+	return REFUSE(error, "--%s %s: one of %s is needed", option->name, word, all);
+}
+
+static int take_ports(const char *word, struct option_ports *ports, struct error *error)
+{
+	const char *dash = strchr(word, '-');
+	char first[NUMBER_DIGITS + 1] = "";
+	uint32_t low, high;
+
+	if (!dash || dash - word > NUMBER_DIGITS)
+		return REFUSE(error, "--ports %s: LOW-HIGH is needed, as 1024-65535", word);
+	memcpy(first, word, dash - word);
+	if (number_parse(first, 1, 65535, &low) || number_parse(dash + 1, 1, 65535, &high))
+		return REFUSE(error, "--ports %s: ports are numbers from 1 to 65535", word);
+	if (low > high)
+		return REFUSE(error, "--ports %s: the first port is above the last", word);
+	*ports = (struct option_ports){ .low = low, .high = high };
+	return 0;
+}
+
+static int take_device(const char *word, struct option_devices *devices, struct error *error)
+{
+	size_t len = strlen(word);
+
+	if (!len || len >= IFNAMSIZ || strpbrk(word, "/: \t\n"))
+		return REFUSE(error, "--dev %s: not the name of a network device", word);
+	for (unsigned int i = 0; i < devices->count; i++)
+		if (!strcmp(devices->item[i], word))
+			return REFUSE(error, "--dev %s: given twice", word);
+	if (devices->count == OPTION_LIST_MAX)
+		return REFUSE(error, "--dev %s: at most %d devices", word, OPTION_LIST_MAX);
+	memcpy(devices->item[devices->count++], word, len + 1);
+	return 0;
+}
+
+static int take_address(const char *word, struct option_addresses *addresses, struct error *error)
+{
+	struct isthmus_addr address;
+
+	if (address_parse(word, &address))
+		return REFUSE(error, "--address %s: not a unicast IPv4 or IPv6 address", word);
+	for (unsigned int i = 0; i < addresses->count; i++)
+		if (!memcmp(&addresses->item[i], &address, sizeof(address)))
+			return REFUSE(error, "--address %s: given twice", word);
+	if (addresses->count == OPTION_LIST_MAX)
+		return REFUSE(error, "--address %s: at most %d addresses", word, OPTION_LIST_MAX);
+	addresses->item[addresses->count++] = address;
+	return 0;
+}
+
+static int take_instance(const char *word, const char **instance, struct error *error)
+{
+	char path[512];
+
+	if (!*word || pin_path(word, NULL, NULL, path, sizeof(path)))
+		return REFUSE(error, "--instance %s: 1 to 32 of a-z A-Z 0-9 _ - are needed", word);
+	*instance = word;
+	return 0;
+}
+
+static int take(const struct option *option, const char *word, void *settings, struct error *error)
+{
+	void *field = (char *)settings + option->field;
+
+	switch (option->type) {
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_NUMBER:
+		return take_number(option, word, field, error);
+	case OPTION_CHOICE:
+		return take_choice(option, word, field, error);
+	case OPTION_PORTS:
+		return take_ports(word, field, error);
+	case OPTION_DEVICES:
+		return take_device(word, field, error);
+	case OPTION_ADDRESSES:
+		return take_address(word, field, error);
+	case OPTION_INSTANCE:
+		return take_instance(word, field, error);
+	}
+	return -EINVAL;
+}
+
+static const struct option *option_find(const struct option *table, size_t count, unsigned int verb,
+					const char *name, size_t len)
+{
+	for (size_t i = 0; i < count; i++)
+		if ((table[i].verbs & verb) && strlen(table[i].name) == len &&
+		    !memcmp(table[i].name, name, len))
+			return &table[i];
+	return NULL;
+}
+
+/* `--name value`, `--name=value`, or `--name` of a flag; *at is left on the last word taken. */
+static int parse_one(int argc, char **argv, int *at, const struct option *table, size_t count,
+		     unsigned int verb, void *settings, struct error *error)
+{
+	const char *word = argv[*at];
+	size_t len = strcspn(word, "=");
+	const char *value = word[len] ? word + len + 1 : NULL;
+	const struct option *option;
+
+	if (strncmp(word, "--", 2))
+		return REFUSE(error, "%s: an option is needed here, as --help", word);
+	option = option_find(table, count, verb, word + 2, len - 2);
+	if (!option)
+		return REFUSE(error, "%s: no such option here", word);
+	if (option->type == OPTION_FLAG)
+		return value ? REFUSE(error, "--%s: takes no value", option->name)
+			     : take(option, NULL, settings, error);
+	if (!value && *at + 1 < argc)
+		value = argv[++*at];
+	if (!value)
+		return REFUSE(error, "--%s: %s is needed", option->name, option->argument);
+	return take(option, value, settings, error);
+}
+
+int options_parse(int argc, char **argv, const struct option *table, size_t count,
+		  unsigned int verb, void *settings, char *error_text, size_t error_len)
+{
+	struct error error = { .text = error_text, .len = error_len };
+
+	for (int at = 0; at < argc; at++) {
+		int err = parse_one(argc, argv, &at, table, count, verb, settings, &error);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void options_help(const struct option *table, size_t count, unsigned int verb)
+{
+	for (size_t i = 0; i < count; i++) {
+		char left[64];
+
+		if (!(table[i].verbs & verb))
+			continue;
+		snprintf(left, sizeof(left), "--%s%s%s", table[i].name,
+			 table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
+		printf("  %-26s %s", left, table[i].help);
+		if (table[i].preset)
+			printf(" (%u)", table[i].preset);
+		putchar('\n');
+	}
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* `isthmus splice`: its verbs and their options. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "splice.h"
+
+enum {
+	ATTACH = 1 << 0,
+	DETACH = 1 << 1,
+	SHOW = 1 << 2,
+	LIST = 1 << 3,
+	RENDEZVOUS = 1 << 4,
+	STATS = 1 << 5,
+	READING = SHOW | LIST | RENDEZVOUS | STATS,
+	ALL = ATTACH | DETACH | READING,
+};
+
+#define SECONDS_MAX (10 * 365 * 86400)
+
+static const char *const modes[] = { "auto", "xdp", "xdp-generic", "tc", NULL };
+
+#define FIELD(name) offsetof(struct splice_settings, name)
+
+static const struct option options[] = {
+	{ "dev", "DEV", "device whose packets are handled; may be repeated", OPTION_DEVICES, ATTACH,
+	  FIELD(devices), 0, 0, 0, NULL },
+	{ "address", "ADDR", "address of the translator; may be repeated", OPTION_ADDRESSES, ATTACH,
+	  FIELD(addresses), 0, 0, 0, NULL },
+	{ "address", "ADDR", "only with this address at either end; may be repeated",
+	  OPTION_ADDRESSES, LIST | RENDEZVOUS, FIELD(addresses), 0, 0, 0, NULL },
+	{ "ports", "LOW-HIGH", "ports of these addresses that are ours (1024-32767)", OPTION_PORTS,
+	  ATTACH, FIELD(ports), 0, 0, 0, NULL },
+	{ "mode", "MODE", "auto, xdp, xdp-generic or tc (auto)", OPTION_CHOICE, ATTACH, FIELD(mode),
+	  0, 0, 0, modes },
+	{ "instance", "NAME", "which of several instances", OPTION_INSTANCE, ALL,
+	  FIELD(common.instance), 0, 0, 0, NULL },
+	{ "sessions", "N", "size of the session table", OPTION_NUMBER, ATTACH, FIELD(sessions), 1,
+	  1 << 24, SPLICE_SESSIONS, NULL },
+	{ "rendezvous", "N", "size of the table of announced pairs", OPTION_NUMBER, ATTACH,
+	  FIELD(rendezvous), 1, 1 << 22, SPLICE_RENDEZVOUS, NULL },
+	{ "tcp-idle", "S", "seconds without a packet that end a TCP session", OPTION_NUMBER, ATTACH,
+	  FIELD(tcp_idle), 1, SECONDS_MAX, SPLICE_TCP_IDLE_S, NULL },
+	{ "udp-idle", "S", "seconds without a packet that end a UDP session", OPTION_NUMBER, ATTACH,
+	  FIELD(udp_idle), 1, SECONDS_MAX, SPLICE_UDP_IDLE_S, NULL },
+	{ "half-open", "S", "seconds that one SYN waits for the other", OPTION_NUMBER, ATTACH,
+	  FIELD(half_open), 1, 3600, SPLICE_HALF_OPEN_S, NULL },
+	{ "clsact", NULL, "use a clsact filter though the kernel has TCX", OPTION_FLAG, ATTACH,
+	  FIELD(clsact), 0, 0, 0, NULL },
+	{ "replace", NULL, "exchange programs and settings under live traffic", OPTION_FLAG, ATTACH,
+	  FIELD(replace), 0, 0, 0, NULL },
+	{ "json", NULL, "print JSON", OPTION_FLAG, READING, FIELD(common.json), 0, 0, 0, NULL },
+};
+
+static const struct verb verbs[] = {
+	{ "attach", "put the datapath on devices", ATTACH, false, splice_attach },
+	{ "detach", "take it off; sessions end", DETACH, false, splice_detach },
+	{ "show", "devices, addresses, settings, fill of the tables", SHOW, true, splice_show },
+	{ "list", "sessions", LIST, true, splice_list },
+	{ "rendezvous", "announced sides and who of them has come", RENDEZVOUS, true,
+	  splice_rendezvous },
+	{ "stats", "packets by what became of them", STATS, true, splice_stats },
+};
+
+static struct splice_settings settings;
+
+const struct noun splice_noun = {
+	.name = SPLICE_STEM,
+	.help = "joins two outbound connections at a public relay",
+	.verbs = verbs,
+	.verb_count = COUNT_OF(verbs),
+	.options = options,
+	.option_count = COUNT_OF(options),
+	.settings = &settings,
+	.status = splice_status,
+};
+
+static bool is_there(const char *instance, const char *directory)
+{
+	struct stat found;
+	char path[512];
+
+	return !pin_path(instance, directory, NULL, path, sizeof(path)) && !stat(path, &found);
+}
+
+/* Removes what is there of one directory. */
+static int detach_directory(const char *instance, const char *directory)
+{
+	unsigned int stuck = 0;
+	int err;
+
+	if (!is_there(instance, directory))
+		return EXIT_DONE;
+	err = splice_remove(instance, directory, &stuck);
+	if (err)
+		return complain_pins(err, instance, SPLICE_STEM);
+	if (stuck)
+		return complain(
+			EXIT_FAILED,
+			"splice: %u device%s could not be cleared; run detach in the network "
+			"namespace of the attach (`nsenter --net=/run/netns/NAME isthmus "
+			"splice detach`)",
+			stuck, stuck == 1 ? "" : "s");
+	return EXIT_DONE;
+}
+
+int splice_detach(const void *arg, const struct output *output)
+{
+	const struct splice_settings *wanted = arg;
+	const char *instance = wanted->common.instance;
+	int lock CLOSE_FD = -1;
+	char path[512];
+	int code;
+
+	(void)output;
+	if (pin_path(instance, SPLICE_STEM, NULL, path, sizeof(path)))
+		return EXIT_USAGE;
+	if (access(path, F_OK) && errno != ENOENT)
+		return complain_pins(-errno, instance, SPLICE_STEM);
+	if (!is_there(instance, SPLICE_STEM) && !is_there(instance, SPLICE_STAGING))
+		return complain_pins(-ENOENT, instance, SPLICE_STEM);
+	lock = pin_lock(instance);
+	if (lock < 0)
+		return complain_pins(lock, instance, SPLICE_STEM);
+	code = detach_directory(instance, SPLICE_STEM);
+	if (code == EXIT_DONE)
+		code = detach_directory(instance, SPLICE_STAGING);
+	splice_remove_empty(instance);
+	return code;
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * `isthmus splice attach`: lock, load, pin in a staging directory, fill the maps, attach, rename.
+ * The directory's final name appears when all is done, and a failure removes the staging one.
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+
+#include "address.h"
+#include "choose.h"
+#include "splice_attach.h"
+
+#define KERNEL_MAJOR 6
+#define KERNEL_MINOR 1
+
+static bool has_capability(unsigned int capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+
+	if (syscall(SYS_capget, &header, data))
+		return false;
+	return data[capability / 32].effective & (1U << capability % 32);
+}
+
+static int check_machine(void)
+{
+	unsigned int major = 0, minor = 0;
+	struct utsname name;
+
+	if (!has_capability(CAP_SYS_ADMIN) &&
+	    (!has_capability(CAP_BPF) || !has_capability(CAP_NET_ADMIN)))
+		return complain_pins(-EPERM, NULL, SPLICE_STEM);
+	if (uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		return EXIT_DONE;
+	if (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR))
+		return complain(EXIT_FAILED,
+				"splice: Linux %s is too old; %d.%d or newer is needed",
+				name.release, KERNEL_MAJOR, KERNEL_MINOR);
+	return EXIT_DONE;
+}
+
+/* ---- what the words mean here */
+
+static int find_devices(struct splice_run *run)
+{
+	const struct option_devices *named = &run->wanted->devices;
+	int err = device_list_read(&run->list);
+
+	if (err)
+		return complain(EXIT_FAILED, "splice: rtnetlink: cannot list devices: %s",
+				strerror(-err));
+	for (unsigned int i = 0; i < named->count; i++) {
+		const struct device *device = device_by_name(&run->list, named->item[i]);
+
+		if (!device)
+			return complain(EXIT_FAILED,
+					"%s: no such device in this network namespace; `ip link` "
+					"lists them",
+					named->item[i]);
+		if (choose_check(device) != EXIT_DONE)
+			return EXIT_FAILED;
+		run->device[run->device_count++] = device;
+	}
+	return EXIT_DONE;
+}
+
+/*
+ * XDP redirects to any device of the set, so one that needs tc decides for all: a packet from a
+ * NIC's native XDP to a bridge would be lost.
+ */
+static void choose_hook(struct splice_run *run)
+{
+	static const enum splice_hook by_mode[] = {
+		[SPLICE_MODE_XDP] = SPLICE_HOOK_XDP,
+		[SPLICE_MODE_XDP_GENERIC] = SPLICE_HOOK_XDP_GENERIC,
+		[SPLICE_MODE_TC] = SPLICE_HOOK_TC,
+	};
+	const struct device *decides = NULL;
+
+	if (run->wanted->mode > SPLICE_MODE_AUTO) {
+		run->hook = by_mode[run->wanted->mode];
+		return;
+	}
+	for (unsigned int i = 0; i < run->device_count && !decides; i++)
+		if (choose_why_tc(run->device[i]))
+			decides = run->device[i];
+	run->hook = decides ? SPLICE_HOOK_TC : SPLICE_HOOK_XDP;
+	run->may_fall_back = !decides;
+	for (unsigned int i = 0; i < run->device_count; i++) {
+		const struct device *device = run->device[i];
+		const char *why = choose_why_tc(device);
+
+		if (why)
+			notice("%s: mode tc (%s)", device->name, why);
+		else if (decides)
+			notice("%s: mode tc (as %s needs it)", device->name, decides->name);
+		else
+			notice("%s: mode xdp (hardware; tc if its driver has no native XDP)",
+			       device->name);
+	}
+}
+
+static void warn_ports(const struct splice_run *run)
+{
+	unsigned int low = 0, high = 0;
+	uint16_t to = run->wanted->ports.high;
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+	if (!file)
+		return;
+	if (fscanf(file, "%u %u", &low, &high) == 2 && to >= low && run->wanted->ports.low <= high)
+		notice("splice: warning: ports %u-%u overlap those of this host's own connections "
+		       "(%u-%u), whose answers will be dropped; choose other --ports, or set "
+		       "`sysctl "
+		       "net.ipv4.ip_local_port_range`",
+		       run->wanted->ports.low, to, low, high);
+	fclose(file);
+}
+
+static void warn(const struct splice_run *run)
+{
+	struct choose_use use = { .native_xdp = run->hook == SPLICE_HOOK_XDP };
+
+	for (unsigned int i = 0; i < run->wanted->addresses.count; i++)
+		if (address_is_v4(&run->wanted->addresses.item[i]))
+			use.v4 = true;
+		else
+			use.v6 = true;
+	for (unsigned int i = 0; i < run->device_count; i++)
+		choose_warn(&run->list, run->device[i], &use);
+	if (run->wanted->ports.low)
+		warn_ports(run);
+}
+
+/* ---- maps */
+
+void splice_run_times(const struct splice_run *run, struct splice_conf *conf)
+{
+	const struct splice_settings *wanted = run->wanted;
+
+	if (wanted->half_open)
+		conf->half_open_ns = wanted->half_open * 1000000000ULL;
+	if (wanted->tcp_idle)
+		conf->tcp_idle_s = wanted->tcp_idle;
+	if (wanted->udp_idle)
+		conf->udp_idle_s = wanted->udp_idle;
+}
+
+static int fill_conf(const struct splice_run *run, int fd)
+{
+	struct splice_conf conf = {
+		.half_open_ns = SPLICE_HALF_OPEN_S * 1000000000ULL,
+		.recheck_ns = SPLICE_RECHECK_S * 1000000000ULL,
+		.frag_ns = SPLICE_FRAG_S * 1000000000ULL,
+		.epoch = 1,
+		.abi = SPLICE_ABI,
+		.tcp_idle_s = SPLICE_TCP_IDLE_S,
+		.half_closed_s = SPLICE_HALF_CLOSED_S,
+		.time_wait_s = SPLICE_TIME_WAIT_S,
+		.reset_s = SPLICE_RESET_S,
+		.udp_idle_s = SPLICE_UDP_IDLE_S,
+	};
+	uint64_t netns;
+	__u32 key = 0;
+	int err = splice_netns(&netns);
+
+	if (err)
+		return err;
+	conf.netns = netns;
+	splice_run_times(run, &conf);
+	return bpf_map_update_elem(fd, &key, &conf, BPF_ANY) ? -errno : 0;
+}
+
+int splice_run_fill_local(struct splice_run *run)
+{
+	const struct option_addresses *addresses = &run->wanted->addresses;
+	struct splice_range range = { SPLICE_PORT_LOW, SPLICE_PORT_HIGH };
+
+	if (run->wanted->ports.low)
+		range = (struct splice_range){ run->wanted->ports.low, run->wanted->ports.high };
+	for (unsigned int i = 0; i < addresses->count; i++)
+		if (bpf_map_update_elem(run->pins.local, &addresses->item[i], &range, BPF_ANY))
+			return complain(EXIT_FAILED, "splice_local: %s; at most %d addresses",
+					strerror(errno), SPLICE_LOCALS);
+	return EXIT_DONE;
+}
+
+int splice_run_fill_devices(struct splice_run *run)
+{
+	for (size_t i = 0; i < run->list.count; i++) {
+		const struct device *device = &run->list.item[i];
+		struct splice_dev dev = {};
+
+		bpf_map_lookup_elem(run->pins.dev, &device->ifindex, &dev);
+		dev.ifindex = device->ifindex;
+		if (device->vlan_proto && device->link) {
+			dev.ifindex = device->link;
+			dev.vlan_proto = device->vlan_proto;
+			dev.vlan_tci = htons(device->vlan_id);
+		}
+		if (bpf_map_update_elem(run->pins.dev, &device->ifindex, &dev, BPF_ANY))
+			return complain(EXIT_FAILED, "splice_dev: %s: %s; at most %d devices",
+					device->name, strerror(errno), SPLICE_DEVS);
+	}
+	return EXIT_DONE;
+}
+
+/* ---- a first attach */
+
+static int stage(struct splice_run *run)
+{
+	char path[512];
+	int err = pin_path(run->instance, run->directory, NULL, path, sizeof(path));
+
+	if (!err && mkdir(path, 0755))
+		err = -errno;
+	if (!err)
+		err = splice_run_pin(run);
+	if (!err)
+		err = fill_conf(run, splice_run_map_conf(run));
+	if (!err)
+		err = splice_pins_open(run->instance, run->directory, &run->pins);
+	return err ? complain_pins(err, run->instance, SPLICE_STEM) : EXIT_DONE;
+}
+
+static int publish(const struct splice_run *run)
+{
+	char from[512], to[512];
+
+	if (pin_path(run->instance, SPLICE_STAGING, NULL, from, sizeof(from)) ||
+	    pin_path(run->instance, SPLICE_STEM, NULL, to, sizeof(to)) || rename(from, to))
+		return complain_pins(-errno, run->instance, SPLICE_STEM);
+	return EXIT_DONE;
+}
+
+static int attach_new(struct splice_run *run)
+{
+	unsigned int stuck;
+	int code;
+
+	run->directory = SPLICE_STAGING;
+	splice_remove(run->instance, SPLICE_STAGING, &stuck); /* of a killed predecessor */
+	code = splice_run_load(run, false);
+	if (code == EXIT_DONE)
+		code = stage(run);
+	if (code == EXIT_DONE)
+		code = splice_run_fill_local(run);
+	if (code == EXIT_DONE)
+		code = splice_run_fill_devices(run);
+	if (code == EXIT_DONE)
+		code = splice_run_devices(run, 0);
+	if (code == EXIT_DONE)
+		code = publish(run);
+	if (code != EXIT_DONE)
+		splice_remove(run->instance, SPLICE_STAGING, &stuck);
+	return code;
+}
+
+/* ---- the verb */
+
+static int check_words(const struct splice_settings *wanted, bool attached)
+{
+	if (attached && wanted->replace)
+		return EXIT_DONE; /* what is not given stays as it is */
+	if (!wanted->devices.count)
+		return complain(EXIT_USAGE, "splice attach: --dev DEV is needed");
+	if (!wanted->addresses.count)
+		return complain(EXIT_USAGE, "splice attach: --address ADDR is needed");
+	return EXIT_DONE;
+}
+
+static int attach_locked(struct splice_run *run)
+{
+	int pinned = splice_pins_open(run->instance, SPLICE_STEM, &run->pins);
+	bool attached = pinned != -ENOENT;
+	int code;
+
+	if (attached && !run->wanted->replace)
+		return complain(
+			EXIT_FAILED,
+			"splice: already attached (instance %s); use --replace to exchange it "
+			"under live traffic, or `isthmus splice detach` first",
+			run->instance ? run->instance : "default");
+	if (pinned && attached)
+		return complain_pins(pinned, run->instance, SPLICE_STEM);
+	code = check_words(run->wanted, attached);
+	if (code == EXIT_DONE)
+		code = find_devices(run);
+	if (code != EXIT_DONE)
+		return code;
+	if (attached)
+		return splice_replace(run);
+	choose_hook(run);
+	warn(run);
+	return attach_new(run);
+}
+
+static int attach(struct splice_run *run)
+{
+	int lock CLOSE_FD = pin_lock(run->instance);
+	int code;
+
+	if (lock < 0)
+		return complain_pins(lock, run->instance, SPLICE_STEM);
+	code = attach_locked(run);
+	splice_run_free(run);
+	splice_pins_close(&run->pins);
+	device_list_free(&run->list);
+	splice_remove_empty(run->instance);
+	return code;
+}
+
+/* A signal in the middle would leave half of it behind. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+int splice_attach(const void *settings, const struct output *output)
+{
+	struct splice_run run = {
+		.wanted = settings,
+		.instance = ((const struct splice_settings *)settings)->common.instance,
+		.pins = SPLICE_PINS_NONE,
+	};
+	int code;
+
+	(void)output;
+	code = run.wanted->replace ? EXIT_DONE : check_words(run.wanted, false);
+	if (code == EXIT_DONE)
+		code = check_machine();
+	if (code != EXIT_DONE)
+		return code;
+	block_signals();
+	return attach(&run);
+}

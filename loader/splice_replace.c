@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * `isthmus splice attach --replace`: the maps, and with them every session, stay; each link and
+ * filter takes the new program between two packets. Devices and addresses that are new come first,
+ * those no longer named go last; what is not given on the command line stays as it is.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "splice_attach.h"
+#include "walk.h"
+
+/* Devices that carry the programs now. */
+struct present {
+	uint32_t ifindex[SPLICE_DEVS];
+	struct splice_dev dev[SPLICE_DEVS];
+	unsigned int count;
+};
+
+static void present_each(const void *key, const void *value, void *arg)
+{
+	const struct splice_dev *dev = value;
+	struct present *present = arg;
+
+	if (!dev->hook || present->count == SPLICE_DEVS)
+		return;
+	present->ifindex[present->count] = *(const uint32_t *)key;
+	present->dev[present->count++] = *dev;
+}
+
+static bool is_present(const struct present *present, uint32_t ifindex)
+{
+	for (unsigned int i = 0; i < present->count; i++)
+		if (present->ifindex[i] == ifindex)
+			return true;
+	return false;
+}
+
+static bool is_named(const struct splice_run *run, uint32_t ifindex)
+{
+	for (unsigned int i = 0; i < run->device_count; i++)
+		if (run->device[i]->ifindex == ifindex)
+			return true;
+	return false;
+}
+
+static int check_size(const char *option, uint32_t wanted, int fd, uint32_t each)
+{
+	uint32_t capacity;
+	int err = walk_capacity(fd, &capacity);
+
+	if (err)
+		return complain_pins(err, NULL, SPLICE_STEM);
+	if (!wanted || wanted * each == capacity)
+		return EXIT_DONE;
+	return complain(
+		EXIT_FAILED,
+		"splice: --%s %u: the attached table has %u, and --replace keeps tables; detach "
+		"and attach again to change it (sessions end)",
+		option, wanted, capacity / each);
+}
+
+static int check(const struct splice_run *run, const struct splice_conf *conf)
+{
+	uint64_t here = 0;
+	int err = splice_netns(&here);
+
+	if (!err && here != conf->netns)
+		return complain(
+			EXIT_FAILED,
+			"splice: it is attached in another network namespace (%llu, this is "
+			"%llu); run this there: `nsenter --net=/run/netns/NAME`",
+			(unsigned long long)conf->netns, (unsigned long long)here);
+	if (err)
+		return complain_pins(err, run->instance, SPLICE_STEM);
+	if (check_size("sessions", run->wanted->sessions, run->pins.leg, 2) != EXIT_DONE)
+		return EXIT_FAILED;
+	return check_size("rendezvous", run->wanted->rendezvous, run->pins.join, 1);
+}
+
+/* Without --dev the present devices are meant, without --mode the present mode. */
+static int decide(struct splice_run *run, const struct present *present)
+{
+	static const enum splice_hook by_mode[] = {
+		[SPLICE_MODE_XDP] = SPLICE_HOOK_XDP,
+		[SPLICE_MODE_XDP_GENERIC] = SPLICE_HOOK_XDP_GENERIC,
+		[SPLICE_MODE_TC] = SPLICE_HOOK_TC,
+	};
+
+	run->hook = present->count ? present->dev[0].hook : SPLICE_HOOK_TC;
+	if (run->wanted->mode > SPLICE_MODE_AUTO && by_mode[run->wanted->mode] != run->hook)
+		return complain(
+			EXIT_FAILED,
+			"splice: --replace keeps mode %s; detach and attach again to change it "
+			"(sessions end)",
+			splice_hook_text(run->hook));
+	if (run->device_count)
+		return EXIT_DONE;
+	for (unsigned int i = 0; i < present->count && i < OPTION_LIST_MAX; i++) {
+		const struct device *device = device_by_index(&run->list, present->ifindex[i]);
+
+		if (device)
+			run->device[run->device_count++] = device;
+	}
+	return EXIT_DONE;
+}
+
+/* New devices to the end of run->device; returns where they begin. */
+static unsigned int sort_devices(struct splice_run *run, const struct present *present)
+{
+	unsigned int known = 0;
+
+	for (unsigned int i = 0; i < run->device_count; i++) {
+		const struct device *device = run->device[i];
+
+		if (!is_present(present, device->ifindex))
+			continue;
+		run->device[i] = run->device[known];
+		run->device[known++] = device;
+	}
+	return known;
+}
+
+static int update_link(const struct splice_run *run, const char *hook, int program,
+		       uint32_t ifindex)
+{
+	char path[512];
+	int err = splice_link_path(run->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path));
+
+	return err ? err : attach_link_update(path, program);
+}
+
+static int update_device(const struct splice_run *run, uint32_t ifindex,
+			 const struct splice_dev *dev)
+{
+	const struct attach_filter filter = {
+		.ifindex = ifindex,
+		.handle = dev->tc_handle,
+		.priority = dev->tc_prio,
+	};
+	int err;
+
+	/* tc first: handshakes that XDP hands over must meet a program that knows as much */
+	if (dev->tc_link == SPLICE_TC_TCX)
+		err = update_link(run, "tc", splice_run_program_tc(run), ifindex);
+	else
+		err = attach_filter_update(splice_run_program_tc(run), &filter);
+	if (!err && dev->hook != SPLICE_HOOK_TC)
+		err = update_link(run, "xdp", splice_run_program_xdp(run), ifindex);
+	return err;
+}
+
+static int update_devices(const struct splice_run *run, const struct present *present)
+{
+	for (unsigned int i = 0; i < present->count; i++) {
+		uint32_t ifindex = present->ifindex[i];
+		const struct device *device = device_by_index(&run->list, ifindex);
+		int err = 0;
+
+		if (device && is_named(run, ifindex))
+			err = update_device(run, ifindex, &present->dev[i]);
+		if (err)
+			return complain(
+				EXIT_FAILED,
+				"%s: its program could not be exchanged: %s; the old one goes on; "
+				"repeat, or detach and attach again",
+				device->name, strerror(-err));
+	}
+	return EXIT_DONE;
+}
+
+/* Devices no longer named, or no longer there. */
+static int drop_devices(const struct splice_run *run, const struct present *present)
+{
+	for (unsigned int i = 0; i < present->count; i++) {
+		uint32_t ifindex = present->ifindex[i];
+		int err;
+
+		if (is_named(run, ifindex))
+			continue;
+		err = splice_device_remove(run->instance, SPLICE_STEM, &run->pins, ifindex);
+		if (err)
+			return complain(EXIT_FAILED, "device %u: cannot be cleared: %s; repeat",
+					ifindex, strerror(-err));
+	}
+	return EXIT_DONE;
+}
+
+struct stale {
+	const struct splice_run *run;
+	struct isthmus_addr address[SPLICE_LOCALS];
+	unsigned int addresses;
+	uint32_t ifindex[SPLICE_DEVS];
+	unsigned int devices;
+};
+
+static void stale_address_each(const void *key, const void *value, void *arg)
+{
+	struct stale *stale = arg;
+	const struct option_addresses *named = &stale->run->wanted->addresses;
+
+	(void)value;
+	for (unsigned int i = 0; i < named->count; i++)
+		if (!memcmp(&named->item[i], key, sizeof(named->item[i])))
+			return;
+	if (stale->addresses < SPLICE_LOCALS)
+		memcpy(&stale->address[stale->addresses++], key, sizeof(struct isthmus_addr));
+}
+
+static void stale_device_each(const void *key, const void *value, void *arg)
+{
+	struct stale *stale = arg;
+	uint32_t ifindex = *(const uint32_t *)key;
+
+	(void)value;
+	if (!device_by_index(&stale->run->list, ifindex) && stale->devices < SPLICE_DEVS)
+		stale->ifindex[stale->devices++] = ifindex;
+}
+
+static int drop_stale(const struct splice_run *run)
+{
+	struct stale *stale = calloc(1, sizeof(*stale));
+	int err = stale ? 0 : -ENOMEM;
+
+	if (stale)
+		stale->run = run;
+	if (!err && run->wanted->addresses.count)
+		err = walk_map(run->pins.local, stale_address_each, stale);
+	if (!err)
+		err = walk_map(run->pins.dev, stale_device_each, stale);
+	for (unsigned int i = 0; !err && i < stale->addresses; i++)
+		bpf_map_delete_elem(run->pins.local, &stale->address[i]);
+	for (unsigned int i = 0; !err && i < stale->devices; i++)
+		bpf_map_delete_elem(run->pins.dev, &stale->ifindex[i]);
+	free(stale);
+	return err ? complain_pins(err, run->instance, SPLICE_STEM) : EXIT_DONE;
+}
+
+struct range_change {
+	const struct splice_run *run;
+	struct splice_range range;
+};
+
+static void range_each(const void *key, const void *value, void *arg)
+{
+	const struct range_change *change = arg;
+
+	(void)value;
+	bpf_map_update_elem(change->run->pins.local, key, &change->range, BPF_EXIST);
+}
+
+/* --ports without --address: of the present ones. */
+static int fill_ranges(struct splice_run *run)
+{
+	struct range_change change = { run, { run->wanted->ports.low, run->wanted->ports.high } };
+	int err;
+
+	if (run->wanted->addresses.count)
+		return splice_run_fill_local(run);
+	if (!run->wanted->ports.low)
+		return EXIT_DONE;
+	err = walk_map(run->pins.local, range_each, &change);
+	return err ? complain_pins(err, run->instance, SPLICE_STEM) : EXIT_DONE;
+}
+
+static int write_conf(const struct splice_run *run, struct splice_conf *conf)
+{
+	__u32 key = 0;
+
+	splice_run_times(run, conf);
+	conf->epoch++; /* devices may have changed: next hops are looked up again */
+	if (bpf_map_update_elem(run->pins.conf, &key, conf, BPF_EXIST))
+		return complain_pins(-errno, run->instance, SPLICE_STEM);
+	return EXIT_DONE;
+}
+
+static int replace(struct splice_run *run, struct splice_conf *conf, const struct present *present)
+{
+	unsigned int known;
+	int code = decide(run, present);
+
+	if (code == EXIT_DONE)
+		code = splice_run_load(run, true);
+	if (code == EXIT_DONE)
+		code = splice_run_fill_devices(run);
+	if (code == EXIT_DONE)
+		code = fill_ranges(run);
+	if (code != EXIT_DONE)
+		return code;
+	known = sort_devices(run, present);
+	code = splice_run_devices(run, known);
+	if (code == EXIT_DONE)
+		code = update_devices(run, present);
+	if (code == EXIT_DONE)
+		code = drop_devices(run, present);
+	if (code == EXIT_DONE)
+		code = drop_stale(run);
+	return code == EXIT_DONE ? write_conf(run, conf) : code;
+}
+
+int splice_replace(struct splice_run *run)
+{
+	struct present *present = calloc(1, sizeof(*present));
+	struct splice_conf conf;
+	int err = present ? splice_conf_read(&run->pins, &conf) : -ENOMEM;
+	int code;
+
+	run->directory = SPLICE_STEM;
+	if (!err)
+		err = walk_map(run->pins.dev, present_each, present);
+	if (err)
+		code = complain_pins(err, run->instance, SPLICE_STEM);
+	else
+		code = check(run, &conf);
+	if (code == EXIT_DONE)
+		code = replace(run, &conf, present);
+	free(present);
+	return code;
+}

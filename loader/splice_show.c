@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* `isthmus splice show`, `stats` and this datapath's line of `isthmus status`. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "splice.h"
+#include "walk.h"
+
+#define NS_PER_S 1000000000ULL
+
+/* One walk over the devices. */
+struct devices {
+	const struct output *output; /* NULL: only count */
+	const char *instance;
+	bool here; /* the devices are in this namespace, so they have names */
+	unsigned int count;
+	unsigned int hook; /* of the last one */
+};
+
+static void print_link(const struct devices *devices, const char *hook, uint32_t ifindex)
+{
+	uint32_t link_id, program_id;
+	char path[512];
+
+	if (splice_link_path(devices->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path)) ||
+	    attach_link_info(path, &link_id, &program_id))
+		return;
+	devices->output->record_start();
+	devices->output->number("ifindex", ifindex);
+	devices->output->text("hook", hook);
+	devices->output->text("by", strcmp(hook, "tc") ? "link" : "tcx");
+	devices->output->number("link", link_id);
+	devices->output->number("program", program_id);
+	devices->output->record_end();
+}
+
+static void print_filter(const struct devices *devices, uint32_t ifindex,
+			 const struct splice_dev *dev)
+{
+	const struct attach_filter filter = {
+		.ifindex = ifindex,
+		.handle = dev->tc_handle,
+		.priority = dev->tc_prio,
+	};
+	uint32_t program_id;
+
+	if (!dev->tc_handle || !devices->here || attach_filter_info(&filter, &program_id))
+		return;
+	devices->output->record_start();
+	devices->output->number("ifindex", ifindex);
+	devices->output->text("hook", "tc");
+	devices->output->text("by", "clsact");
+	devices->output->number("link", dev->tc_handle);
+	devices->output->number("program", program_id);
+	devices->output->record_end();
+}
+
+static void attachment_each(const void *key, const void *value, void *arg)
+{
+	const struct splice_dev *dev = value;
+	uint32_t ifindex = *(const uint32_t *)key;
+
+	if (!dev->hook)
+		return;
+	print_link(arg, "xdp", ifindex);
+	print_link(arg, "tc", ifindex);
+	print_filter(arg, ifindex, dev);
+}
+
+static void device_each(const void *key, const void *value, void *arg)
+{
+	const struct splice_dev *dev = value;
+	struct devices *devices = arg;
+	const struct output *output = devices->output;
+	uint32_t ifindex = *(const uint32_t *)key;
+	char name[IF_NAMESIZE];
+
+	if (!dev->hook)
+		return;
+	devices->count++;
+	devices->hook = dev->hook;
+	if (!output)
+		return;
+	output->record_start();
+	output->text("device", devices->here ? if_indextoname(ifindex, name) : NULL);
+	output->number("ifindex", ifindex);
+	output->text("mode", splice_hook_text(dev->hook));
+	output->text("tc", dev->tc_link == SPLICE_TC_TCX ? "tcx" : "clsact");
+	output->record_end();
+}
+
+static void local_each(const void *key, const void *value, void *arg)
+{
+	const struct splice_range *range = value;
+	const struct output *output = arg;
+
+	output->record_start();
+	output->address("address", key);
+	output->number("low", range->low);
+	output->number("high", range->high);
+	output->record_end();
+}
+
+static int print_fill(const struct output *output, const char *name, int fd)
+{
+	uint32_t capacity;
+	uint64_t entries;
+	int err = walk_capacity(fd, &capacity);
+
+	if (!err)
+		err = walk_count(fd, &entries);
+	if (err)
+		return err;
+	output->record_start();
+	output->text("table", name);
+	output->number("entries", entries);
+	output->number("capacity", capacity);
+	output->record_end();
+	return 0;
+}
+
+static int print_tables(const struct output *output, const struct splice_pins *pins)
+{
+	const struct {
+		const char *name;
+		int fd;
+	} tables[] = {
+		{ "splice_leg", pins->leg },	 { "splice_side", pins->side },
+		{ "splice_join", pins->join },	 { "splice_frag", pins->frag },
+		{ "splice_local", pins->local }, { "splice_dev", pins->dev },
+	};
+	int err = 0;
+
+	output->list_start("tables");
+	for (size_t i = 0; i < COUNT_OF(tables) && !err; i++)
+		err = print_fill(output, tables[i].name, tables[i].fd);
+	output->list_end();
+	return err;
+}
+
+static void print_conf(const struct output *output, const struct splice_conf *conf, bool here)
+{
+	output->number("abi", conf->abi);
+	output->number("netns", conf->netns);
+	output->boolean("in_this_netns", here);
+	output->number("epoch", conf->epoch);
+	output->seconds("half_open", conf->half_open_ns / NS_PER_S);
+	output->seconds("tcp_idle", conf->tcp_idle_s);
+	output->seconds("half_closed", conf->half_closed_s);
+	output->seconds("time_wait", conf->time_wait_s);
+	output->seconds("reset", conf->reset_s);
+	output->seconds("udp_idle", conf->udp_idle_s);
+}
+
+static int show(const struct output *output, const char *instance, const struct splice_pins *pins)
+{
+	struct devices devices = { .output = output, .instance = instance };
+	struct splice_conf conf;
+	uint64_t netns = 0;
+	int err = splice_conf_read(pins, &conf);
+
+	if (!err)
+		err = splice_netns(&netns);
+	if (err)
+		return err;
+	devices.here = netns == conf.netns;
+	output->start();
+	output->text("datapath", SPLICE_STEM);
+	output->text("instance", instance ? instance : "");
+	print_conf(output, &conf, devices.here);
+	output->list_start("devices");
+	err = walk_map(pins->dev, device_each, &devices);
+	output->list_end();
+	output->list_start("attachments");
+	if (!err)
+		err = walk_map(pins->dev, attachment_each, &devices);
+	output->list_end();
+	output->list_start("addresses");
+	if (!err)
+		err = walk_map(pins->local, local_each, (void *)output);
+	output->list_end();
+	return err ? err : print_tables(output, pins);
+}
+
+int splice_show(const void *arg, const struct output *output)
+{
+	const struct splice_settings *wanted = arg;
+	struct splice_pins pins;
+	int err = splice_pins_open(wanted->common.instance, SPLICE_STEM, &pins);
+
+	if (err)
+		return complain_pins(err, wanted->common.instance, SPLICE_STEM);
+	err = show(output, wanted->common.instance, &pins);
+	splice_pins_close(&pins);
+	return err ? complain_pins(err, wanted->common.instance, SPLICE_STEM) : EXIT_DONE;
+}
+
+/* ---- stats */
+
+static const struct {
+	const char *name, *verdict, *text;
+} reasons[] = {
+#define REASON_ROW(name, verdict, text) { #name, #verdict, text },
+	SPLICE_REASONS(REASON_ROW)
+#undef REASON_ROW
+};
+
+static int read_reason(int fd, uint32_t reason, struct isthmus_count *each, int cpus,
+		       struct isthmus_count *sum)
+{
+	*sum = (struct isthmus_count){};
+	if (bpf_map_lookup_elem(fd, &reason, each))
+		return -errno;
+	for (int i = 0; i < cpus; i++) {
+		sum->packets += each[i].packets;
+		sum->bytes += each[i].bytes;
+	}
+	return 0;
+}
+
+static int stats(const struct output *output, const char *instance, int fd)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct isthmus_count *each, sum;
+	int err = 0;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc(cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	output->start();
+	output->text("datapath", SPLICE_STEM);
+	output->text("instance", instance ? instance : "");
+	output->list_start("reasons");
+	for (uint32_t i = 0; i < COUNT_OF(reasons) && !err; i++) {
+		err = read_reason(fd, i, each, cpus, &sum);
+		output->record_start();
+		output->text("reason", reasons[i].name);
+		output->text("verdict", reasons[i].verdict);
+		output->number("packets", sum.packets);
+		output->number("bytes", sum.bytes);
+		output->text("meaning", reasons[i].text);
+		output->record_end();
+	}
+	output->list_end();
+	free(each);
+	return err;
+}
+
+int splice_stats(const void *arg, const struct output *output)
+{
+	const struct splice_settings *wanted = arg;
+	struct splice_pins pins;
+	int err = splice_pins_open(wanted->common.instance, SPLICE_STEM, &pins);
+
+	if (err)
+		return complain_pins(err, wanted->common.instance, SPLICE_STEM);
+	err = stats(output, wanted->common.instance, pins.stats);
+	splice_pins_close(&pins);
+	return err ? complain_pins(err, wanted->common.instance, SPLICE_STEM) : EXIT_DONE;
+}
+
+/* ---- status */
+
+static int status(const struct output *output, const char *instance, const struct splice_pins *pins)
+{
+	struct devices devices = {};
+	struct splice_conf conf;
+	uint64_t legs, sides, netns;
+	uint32_t capacity;
+	int err = splice_conf_read(pins, &conf);
+
+	if (!err)
+		err = splice_netns(&netns);
+	if (!err)
+		err = walk_map(pins->dev, device_each, &devices);
+	if (!err)
+		err = walk_count(pins->leg, &legs);
+	if (!err)
+		err = walk_count(pins->side, &sides);
+	if (!err)
+		err = walk_capacity(pins->leg, &capacity);
+	if (err)
+		return err;
+	output->record_start();
+	output->text("datapath", SPLICE_STEM);
+	output->text("instance", instance ? instance : "");
+	output->text("mode", splice_hook_text(devices.hook));
+	output->number("devices", devices.count);
+	output->number("sessions", legs / 2);
+	output->number("capacity", capacity / 2);
+	output->number("sides", sides);
+	output->boolean("in_this_netns", netns == conf.netns);
+	output->record_end();
+	return 0;
+}
+
+int splice_status(const char *instance, const struct output *output)
+{
+	struct splice_pins pins;
+	int err = splice_pins_open(instance, SPLICE_STEM, &pins);
+
+	if (err)
+		return err;
+	err = status(output, instance, &pins);
+	splice_pins_close(&pins);
+	return err;
+}
