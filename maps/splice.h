@@ -78,7 +78,7 @@
 	X(BAD_SYN, DROP, "a SYN with contradicting flags, MD5/AO or broken options")               \
 	X(FULL, DROP, "the session table is full")                                                 \
 	X(TTL, DROP, "TTL or hop limit ended here")                                                \
-	X(FRAGMENT, DROP, "a fragment whose first one is not known")                               \
+	X(FRAGMENT, PASS, "a later fragment whose first one is not known: left to the host")       \
 	X(MALFORMED, DROP, "lengths or headers contradict each other")                             \
 	X(NO_HOP, DROP, "no next hop: no route, or the neighbour does not answer")                 \
 	X(SEND_FAILED, DROP, "the kernel could not build or queue the packet")                     \
@@ -234,6 +234,8 @@ _Static_assert(sizeof(struct splice_leg_key) == 40, "splice_leg_key is an ABI");
 #define SPLICE_LEG_FIN	    0x04 /* this side has sent FIN */
 #define SPLICE_LEG_RST	    0x08 /* this side has sent RST, nothing after it */
 #define SPLICE_LEG_PROVIDER 0x10 /* packets of this leg come from side 1 */
+#define SPLICE_LEG_ROUTED   0x20 /* the routing table gave its hop; else it is the way the SYN came \
+				  */
 
 /*
  * The other direction's key is { new_dst, new_src, new_dport, new_sport, proto }: nothing else ties

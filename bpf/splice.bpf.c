@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * splice - joins two hosts that both connect to this one (p2p-broker thesis, chapters 4 and 5).
+ *
+ * A packet's way: parse_packet() finds its flow; splice_leg tells what an established session's
+ * packet becomes (splice_forward, one look-up); else splice_side tells whether a rendezvous waits
+ * at its destination (splice_join.bpf.h, at tc only, because a join needs a clone). The two entries
+ * at the end share all of it.
+ */
+#include "lib/count.bpf.h"
+#include "lib/csum.bpf.h"
+#include "lib/parse.bpf.h"
+#include "splice_maps.bpf.h"
+#include "splice_hop.bpf.h"
+
+/* For tests only, set before loading: admits any source, so that a test of the check can fail. */
+const volatile __u8 splice_any_source;
+
+#define LEG_KEY(flow) ((struct splice_leg_key *)(flow))
+_Static_assert(sizeof(struct flow) == sizeof(struct splice_leg_key), "a flow is a leg's key");
+_Static_assert(offsetof(struct flow, proto) == offsetof(struct splice_leg_key, proto),
+	       "same order");
+
+static __always_inline bool is_syn(const struct packet *p)
+{
+	return p->flow.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+struct splice_egress {
+	__u32 ifindex;
+	bool answered; /* the packet has become a SYNACK */
+};
+
+/* TCP's marks on a leg, thesis figure 5.2: who has answered, finished or reset. */
+static __always_inline void leg_mark_tcp(struct splice_leg *leg, __u8 tcp_flags)
+{
+	__u8 flags = leg->flags;
+
+	if (tcp_flags & TCP_ACK)
+		flags |= SPLICE_LEG_ACKED;
+	if (unlikely(tcp_flags & TCP_FIN))
+		flags |= SPLICE_LEG_FIN;
+	if (unlikely(tcp_flags & TCP_RST))
+		flags |= SPLICE_LEG_RST;
+	else
+		flags &= ~SPLICE_LEG_RST; /* this side goes on: the RST was not its own */
+	if (unlikely(flags != leg->flags))
+		leg->flags = flags;
+}
+
+static __always_inline void leg_count(void *ctx, enum hook hook, struct splice_leg *leg,
+				      const struct packet *p, __u64 now)
+{
+	leg->seen_ns = now;
+	__sync_fetch_and_add(&leg->packets, hook_packets(ctx, hook));
+	__sync_fetch_and_add(&leg->bytes, p->ip_bytes);
+}
+
+/* The bounds are those that the parser found; the verifier wants them where it sees the writing. */
+static __always_inline bool rewrite_addresses(struct packet *p, const struct splice_leg *leg,
+					      void *end)
+{
+	struct ipv6hdr *ip6 = p->l3;
+	struct iphdr *ip = p->l3;
+
+	if (p->ethertype == bpf_htons(ETH_P_IP)) {
+		if ((void *)(ip + 1) > end)
+			return false;
+		ip->saddr = *(__be32 *)&leg->new_src.b[12];
+		ip->daddr = *(__be32 *)&leg->new_dst.b[12];
+		ip->ttl--;
+		csum_update(&ip->check, leg->addr_delta + CSUM_TTL_DELTA_V4);
+	} else {
+		if ((void *)(ip6 + 1) > end)
+			return false;
+		__builtin_memcpy(&ip6->saddr, &leg->new_src, 16);
+		__builtin_memcpy(&ip6->daddr, &leg->new_dst, 16);
+		ip6->hop_limit--;
+	}
+	return true;
+}
+
+/* TCP and UDP have their ports at the same place. */
+static __always_inline void rewrite_ports(struct udphdr *l4, const struct splice_leg *leg)
+{
+	if (leg->flags & SPLICE_LEG_PURE)
+		return;
+	l4->source = leg->new_sport;
+	l4->dest = leg->new_dport;
+}
+
+static __always_inline bool rewrite_tcp(struct packet *p, const struct splice_leg *leg,
+					enum hook hook, void *end)
+{
+	struct tcphdr *tcp = p->l4;
+
+	if ((void *)(tcp + 1) > end)
+		return false;
+	rewrite_ports(p->l4, leg);
+	if (hook == HOOK_XDP)
+		csum_update(&tcp->check, (__u32)leg->addr_delta + leg->port_delta);
+	return true;
+}
+
+static __always_inline bool rewrite_udp(struct packet *p, const struct splice_leg *leg,
+					enum hook hook, void *end)
+{
+	struct udphdr *udp = p->l4;
+
+	if ((void *)(udp + 1) > end)
+		return false;
+	rewrite_ports(udp, leg);
+	if (hook == HOOK_XDP)
+		csum_update_udp(&udp->check, (__u32)leg->addr_delta + leg->port_delta);
+	return true;
+}
+
+static __always_inline __u32 l4_check_offset(const struct packet *p)
+{
+	return p->flow.proto == IPPROTO_TCP ? offsetof(struct tcphdr, check)
+					    : offsetof(struct udphdr, check);
+}
+
+/*
+ * At tc only the kernel knows whether the checksum is finished (CHECKSUM_PARTIAL holds no more than
+ * the pseudo-header), so it is told both differences. IPv6: it takes the addresses' difference off
+ * skb->csum as well, although the header changed by the same amount; that is given back.
+ */
+static __always_inline int rewrite_check_tc(struct __sk_buff *skb, const struct packet *p,
+					    const struct splice_leg *leg)
+{
+	__u32 offset = p->l4 - (void *)p->eth + l4_check_offset(p);
+	__u64 udp = p->flow.proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	bool v6 = p->ethertype == bpf_htons(ETH_P_IPV6);
+	__u32 addr_delta = leg->addr_delta, port_delta = leg->port_delta;
+
+	if (bpf_l4_csum_replace(skb, offset, 0, addr_delta, BPF_F_PSEUDO_HDR | udp))
+		return -1;
+	if (port_delta && bpf_l4_csum_replace(skb, offset, 0, port_delta, udp))
+		return -1;
+	if (v6)
+		bpf_csum_update(skb, csum_add(addr_delta, CSUM_HOP_DELTA_V6));
+	return 0;
+}
+
+static __always_inline void rewrite_macs(struct packet *p, const struct splice_leg *leg)
+{
+	_Static_assert(offsetof(struct splice_hop, src_mac) ==
+			       offsetof(struct splice_hop, dst_mac) + 6,
+		       "as in an Ethernet header");
+	const __u32 *from = (const __u32 *)leg->hop.dst_mac;
+	__u32 *to = (__u32 *)p->eth;
+
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+}
+
+/* At tc the kernel keeps the outer tag aside. Packet pointers are not valid afterwards. */
+static __always_inline int tc_set_tag(struct __sk_buff *skb, const struct splice_hop *hop)
+{
+	if (skb->vlan_present) {
+		if (skb->vlan_tci == bpf_ntohs(hop->vlan_tci) && skb->vlan_proto == hop->vlan_proto)
+			return 0;
+		if (bpf_skb_vlan_pop(skb))
+			return -1;
+	}
+	if (!hop->vlan_proto)
+		return 0;
+	return bpf_skb_vlan_push(skb, hop->vlan_proto, bpf_ntohs(hop->vlan_tci));
+}
+
+/* A hop has one tag. XDP sees it in the frame, tc beside it; what is left is an inner one (QinQ).
+ */
+static __always_inline bool tags_too_many(const struct packet *p, enum hook hook)
+{
+	return p->tags > (hook == HOOK_XDP ? 1 : 0);
+}
+
+/* XDP changes a tag in place; one that comes or goes is tc's. */
+static __always_inline bool xdp_set_tag(struct packet *p, const struct splice_hop *hop)
+{
+	struct vlan_tag *tag = (void *)(p->eth + 1);
+
+	if (likely(!p->tags))
+		return !hop->vlan_proto;
+	if (!hop->vlan_proto)
+		return false;
+	p->eth->h_proto = hop->vlan_proto;
+	tag->tci = hop->vlan_tci;
+	return true;
+}
+
+/* False: out of bounds, which the parser has ruled out; the verifier wants to see it. */
+static __always_inline bool rewrite_headers(struct packet *p, struct splice_leg *leg,
+					    enum hook hook, void *end)
+{
+	rewrite_macs(p, leg);
+	if (!rewrite_addresses(p, leg, end))
+		return false;
+	if (p->fragment == FRAGMENT_LATER)
+		return true;
+	if (p->flow.proto != IPPROTO_TCP)
+		return rewrite_udp(p, leg, hook, end);
+	leg_mark_tcp(leg, p->tcp_flags);
+	return rewrite_tcp(p, leg, hook, end);
+}
+
+/* A packet of an established session: everything that is changed is known beforehand. */
+static __always_inline enum splice_reason splice_forward(void *ctx, enum hook hook,
+							 struct packet *p, struct splice_leg *leg,
+							 const struct splice_conf *conf, __u64 now,
+							 struct splice_egress *egress)
+{
+	if (unlikely(p->bad))
+		return SPLICE_MALFORMED;
+	if (unlikely(p->ttl <= 1))
+		return SPLICE_TTL;
+	if (unlikely(leg->epoch != conf->epoch ||
+		     (__s64)(now - leg->checked_ns) > (__s64)conf->recheck_ns))
+		hop_refresh(ctx, hook_ifindex(ctx, hook), leg, conf, now);
+	if (unlikely(!leg->hop.ifindex || tags_too_many(p, hook)))
+		return SPLICE_NO_HOP;
+	if (hook == HOOK_XDP && unlikely(!xdp_set_tag(p, &leg->hop)))
+		return SPLICE_TO_TC;
+
+	leg_count(ctx, hook, leg, p, now);
+	egress->ifindex = leg->hop.ifindex;
+	if (!rewrite_headers(p, leg, hook, hook_data_end(ctx, hook)))
+		return SPLICE_MALFORMED;
+	if (hook == HOOK_XDP)
+		return SPLICE_FORWARDED;
+	if (p->fragment != FRAGMENT_LATER && rewrite_check_tc(ctx, p, leg))
+		return SPLICE_SEND_FAILED;
+	return tc_set_tag(ctx, &leg->hop) ? SPLICE_SEND_FAILED : SPLICE_FORWARDED;
+}
+
+#include "splice_frag.bpf.h"
+#include "splice_join.bpf.h"
+
+static __always_inline enum splice_reason splice_handle(void *ctx, enum hook hook, struct packet *p,
+							struct splice_egress *egress)
+{
+	const struct splice_conf *conf;
+	enum splice_reason reason;
+	struct splice_leg *leg;
+	bool joined = false;
+	__u32 zero = 0;
+	__u64 now;
+
+	if (!parse_packet(ctx, hook, p))
+		return SPLICE_OTHER;
+	conf = bpf_map_lookup_elem(&splice_conf, &zero);
+	if (!conf)
+		return SPLICE_OTHER;
+	now = bpf_ktime_get_coarse_ns();
+	if (unlikely(p->fragment)) {
+		reason = frag_track(p, conf, now);
+		if (reason != SPLICE_FORWARDED)
+			return reason;
+	}
+	leg = bpf_map_lookup_elem(&splice_leg, LEG_KEY(&p->flow));
+	if (unlikely(!leg || is_syn(p))) {
+		reason = join_handle(ctx, hook, p, leg, now, egress);
+		if (reason != SPLICE_JOINED || egress->answered)
+			return reason;
+		/* A second first datagram: its leg is made, and it is the leg's first packet. */
+		joined = true;
+		leg = bpf_map_lookup_elem(&splice_leg, LEG_KEY(&p->flow));
+		if (!leg)
+			return SPLICE_NO_SESSION;
+	}
+	reason = splice_forward(ctx, hook, p, leg, conf, now, egress);
+	return joined && reason == SPLICE_FORWARDED ? SPLICE_JOINED : reason;
+}
+
+static __always_inline enum verdict splice_verdict(enum splice_reason reason)
+{
+	switch (reason) {
+#define SPLICE_VERDICT(name, verdict, text)                                                        \
+	case SPLICE_##name:                                                                        \
+		return VERDICT_##verdict;
+		SPLICE_REASONS(SPLICE_VERDICT)
+#undef SPLICE_VERDICT
+	default:
+		return VERDICT_DROP;
+	}
+}
+
+static __always_inline int splice_run(void *ctx, enum hook hook)
+{
+	__u32 packets = hook_packets(ctx, hook), bytes = hook_length(ctx, hook);
+	struct splice_egress egress = {};
+	struct packet p = {};
+	enum splice_reason reason = splice_handle(ctx, hook, &p, &egress);
+	enum verdict verdict = splice_verdict(reason);
+
+	count_packet(&splice_stats, reason, packets, bytes);
+	if (verdict != VERDICT_SEND)
+		return verdict_code(hook, verdict);
+	if (hook == HOOK_XDP && egress.ifindex == hook_ifindex(ctx, hook))
+		return XDP_TX;
+	return bpf_redirect(egress.ifindex, 0);
+}
+
+SEC("xdp")
+int splice_xdp(struct xdp_md *ctx)
+{
+	return splice_run(ctx, HOOK_XDP);
+}
+
+SEC("tc")
+int splice_tc(struct __sk_buff *skb)
+{
+	return splice_run(skb, HOOK_TC);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
