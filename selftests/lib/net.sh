@@ -232,7 +232,7 @@ net_homes() {
 	net_link broker wan 203.0.113.130/25,2001:db8:4::130/64 inet broker 203.0.113.129/25,2001:db8:4::1/64
 	net_route relay default 203.0.113.1 2001:db8:3::1
 	net_route broker default 203.0.113.129 2001:db8:4::1
-	net_forward inet
+	net_forward inet relay # relay: next hops follow its routes only where it may forward
 	local home
 	for home in 1 2; do
 		net_link "host$home" lan 192.168.1.10/24,fd00::10/64 "nat$home" lan 192.168.1.1/24,fd00::1/64

@@ -226,7 +226,7 @@ __u16 packet_l4_check(const struct packet *packet, const struct packet_view *vie
 
 	if (view->proto == IPPROTO_UDP)
 		len = packet_get16(l4 + 4);
-	if (have > len)
+	if (have > len && len >= UDP_LEN)
 		have = len;
 	sum = pseudo_sum(packet, view, len);
 	sum = packet_sum(l4, at, sum); /* the field itself is left out */

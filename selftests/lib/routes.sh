@@ -31,8 +31,7 @@ routes_init() {
 			}
 		}
 	NFT
-	in_ns relay sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 \
-		net.ipv4.conf.wan.send_redirects=0 net.ipv6.conf.all.forwarding=1
+	in_ns relay sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.wan.send_redirects=0
 	in_ns inet sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.relay.send_redirects=0
 }
 

@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * selftests/lib/splice_fixture.c - loads the programs, fills their maps, runs them.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+
+#include "bpf/splice.skel.h"
+#include "selftests/lib/splice_fixture.h"
+#include "selftests/lib/splice_wire.h"
+
+#define DEFAULT_LEGS 4096
+#define HOUR_NS	     3600000000000ull
+#define SECOND_NS    1000000000ull
+
+const struct isthmus_addr fixture_local[2] = { PACKET_V4(203, 0, 113, 1), PACKET_V6(0xff, 1) };
+const struct isthmus_addr fixture_remote[2][2] = {
+	{ PACKET_V4(192, 0, 2, 10), PACKET_V6(0xa, 0x10) },
+	{ PACKET_V4(198, 51, 100, 20), PACKET_V6(0xb, 0x20) },
+};
+
+const char *splice_reason_name(int reason)
+{
+	static const char *const names[] = {
+#define NAME(name, verdict, text) #name,
+		SPLICE_REASONS(NAME)
+#undef NAME
+	};
+
+	return reason >= 0 && reason < SPLICE_REASON_COUNT ? names[reason] : "not exactly one";
+}
+
+__u64 splice_fixture_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+int splice_fixture_map(const struct splice_fixture *fx, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(fx->skel->obj, name);
+}
+
+void splice_fixture_put(const struct splice_fixture *fx, const char *map, const void *key,
+			const void *value)
+{
+	if (bpf_map_update_elem(splice_fixture_map(fx, map), key, value, BPF_ANY)) {
+		fprintf(stderr, "cannot write %s: %s\n", map, strerror(errno));
+		abort();
+	}
+}
+
+void splice_fixture_get_conf(struct splice_fixture *fx, struct splice_conf *conf)
+{
+	__u32 zero = 0;
+
+	if (bpf_map_lookup_elem(splice_fixture_map(fx, "splice_conf"), &zero, conf))
+		abort();
+}
+
+void splice_fixture_set_conf(struct splice_fixture *fx, const struct splice_conf *conf)
+{
+	__u32 zero = 0;
+
+	splice_fixture_put(fx, "splice_conf", &zero, conf);
+}
+
+static void fill_conf(struct splice_fixture *fx)
+{
+	struct splice_conf conf = {
+		.half_open_ns = SPLICE_HALF_OPEN_S * SECOND_NS,
+		.recheck_ns = HOUR_NS, /* a test that wants hops looked up again says so */
+		.frag_ns = SPLICE_FRAG_S * SECOND_NS,
+		.epoch = 7,
+		.abi = SPLICE_ABI,
+	};
+	struct splice_range range = { FIXTURE_LOW, FIXTURE_HIGH };
+	struct stat self;
+
+	if (!stat("/proc/self/ns/net", &self))
+		conf.netns = self.st_ino;
+	splice_fixture_set_conf(fx, &conf);
+	splice_fixture_put(fx, "splice_local", &fixture_local[0], &range);
+	splice_fixture_put(fx, "splice_local", &fixture_local[1], &range);
+	for (int i = 0; i < 2; i++) {
+		struct splice_dev dev = { .ifindex = fx->ifindex[i], .hook = SPLICE_HOOK_TC };
+
+		splice_fixture_put(fx, "splice_dev", &fx->ifindex[i], &dev);
+	}
+}
+
+static int take_event(void *context, void *data, size_t len)
+{
+	struct splice_fixture *fx = context;
+
+	if (len != sizeof(fx->event))
+		return -EPROTO;
+	memcpy(&fx->event, data, len);
+	fx->events++;
+	return 0;
+}
+
+static int load(struct splice_fixture *fx, const struct splice_fixture_options *options)
+{
+	struct bpf_map *map;
+
+	fx->skel = splice_bpf__open();
+	if (!fx->skel)
+		return -errno;
+	map = bpf_object__find_map_by_name(fx->skel->obj, "splice_leg");
+	bpf_map__set_max_entries(map, options->legs ? options->legs : DEFAULT_LEGS);
+	fx->skel->rodata->splice_any_source = options->any_source;
+	/* Hash maps are made when loaded; large defaults would cost each test seconds. */
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(fx->skel->obj, "splice_side"), 1024);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(fx->skel->obj, "splice_join"), 1024);
+	if (splice_bpf__load(fx->skel))
+		return -errno;
+	fx->program[FIXTURE_XDP] = bpf_program__fd(fx->skel->progs.splice_xdp);
+	fx->program[FIXTURE_TC] = bpf_program__fd(fx->skel->progs.splice_tc);
+	fx->ring = ring_buffer__new(splice_fixture_map(fx, "splice_event"), take_event, fx, NULL);
+	return fx->ring ? 0 : -errno;
+}
+
+int splice_fixture_open(struct splice_fixture *fx, const struct splice_fixture_options *options)
+{
+	static const struct splice_fixture_options none;
+	int err;
+
+	memset(fx, 0, sizeof(*fx));
+	fx->far[0] = fx->far[1] = -1;
+	err = splice_wire_open(fx);
+	if (!err)
+		err = load(fx, options ? options : &none);
+	if (err) {
+		fprintf(stderr, "the bench cannot be set up: %s\n", strerror(-err));
+		splice_fixture_close(fx);
+		return err;
+	}
+	fill_conf(fx);
+	splice_fixture_clear(fx);
+	return 0;
+}
+
+void splice_fixture_close(struct splice_fixture *fx)
+{
+	ring_buffer__free(fx->ring);
+	fx->ring = NULL;
+	splice_bpf__destroy(fx->skel);
+	fx->skel = NULL;
+	splice_wire_close(fx);
+}
+
+static void empty_map(const struct splice_fixture *fx, const char *name)
+{
+	int map = splice_fixture_map(fx, name);
+	__u8 key[64];
+
+	while (!bpf_map_get_next_key(map, NULL, key))
+		bpf_map_delete_elem(map, key);
+}
+
+/* Adds what was counted since the last call to `add`, which may be NULL. */
+static void read_counts(struct splice_fixture *fx, struct isthmus_count *add)
+{
+	static int cpus;
+	int map = splice_fixture_map(fx, "splice_stats");
+	struct isthmus_count each[256];
+
+	cpus = cpus ? cpus : libbpf_num_possible_cpus();
+	for (__u32 reason = 0; reason < SPLICE_REASON_COUNT; reason++) {
+		struct isthmus_count sum = { 0 };
+
+		if (cpus > 256 || bpf_map_lookup_elem(map, &reason, each))
+			abort();
+		for (int i = 0; i < cpus; i++) {
+			sum.packets += each[i].packets;
+			sum.bytes += each[i].bytes;
+		}
+		if (add) {
+			add[reason].packets = sum.packets - fx->seen[reason].packets;
+			add[reason].bytes = sum.bytes - fx->seen[reason].bytes;
+		}
+		fx->seen[reason] = sum;
+	}
+}
+
+void splice_fixture_clear(struct splice_fixture *fx)
+{
+	empty_map(fx, "splice_leg");
+	empty_map(fx, "splice_side");
+	empty_map(fx, "splice_join");
+	empty_map(fx, "splice_frag");
+	read_counts(fx, NULL);
+	ring_buffer__consume(fx->ring);
+	for (int i = 0; i < 2; i++)
+		while (!splice_fixture_silent(fx, i))
+			;
+}
+
+void splice_fixture_session(const struct splice_fixture *fx, bool v6, __u8 proto, bool pure,
+			    struct splice_session *session)
+{
+	memset(session, 0, sizeof(*session));
+	session->id = 0x1122334455667788ull;
+	session->proto = proto;
+	session->pure = pure;
+	for (int i = 0; i < 2; i++) {
+		struct splice_end *end = &session->end[i];
+
+		end->link = i;
+		end->remote = fixture_remote[i][v6];
+		end->local = fixture_local[v6];
+		end->hop.ifindex = fx->ifindex[i];
+		memcpy(end->hop.dst_mac, fx->host_mac[i], 6);
+		memcpy(end->hop.src_mac, fx->mac[i], 6);
+	}
+	/* Figure 4.7: pure, each side's source port is the other's destination port. */
+	session->end[0].remote_port = 40001;
+	session->end[0].local_port = 20001;
+	session->end[1].remote_port = pure ? 20001 : 51234;
+	session->end[1].local_port = pure ? 40001 : 20002;
+}
+
+void splice_fixture_spec(const struct splice_fixture *fx, const struct splice_session *session,
+			 int from, struct packet_spec *spec)
+{
+	const struct splice_end *end = &session->end[from];
+
+	memcpy(spec->dst_mac, fx->mac[end->link], 6);
+	memcpy(spec->src_mac, fx->host_mac[end->link], 6);
+	spec->src = end->remote;
+	spec->dst = end->local;
+	spec->sport = end->remote_port;
+	spec->dport = end->local_port;
+	spec->proto = session->proto;
+}
+
+static void local_key(const struct splice_session *session, int side, struct splice_local_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	key->addr = session->end[side].local;
+	key->port = htons(session->end[side].local_port);
+	key->proto = session->proto;
+}
+
+void splice_fixture_side(const struct splice_session *session, int side,
+			 struct splice_local_key *key, struct splice_side *value)
+{
+	memset(value, 0, sizeof(*value));
+	local_key(session, side, key);
+	value->rendezvous = session->id;
+	value->expires_ns = splice_fixture_now() + HOUR_NS;
+	value->expected = session->end[side].remote;
+	local_key(session, !side, &value->other);
+	value->side = side;
+	value->known = 1;
+}
+
+void splice_fixture_announce(struct splice_fixture *fx, const struct splice_session *session)
+{
+	struct splice_join join = { .state = SPLICE_LISTEN };
+	struct splice_local_key key;
+	struct splice_side side;
+
+	splice_fixture_set_join(fx, session, &join);
+	for (int i = 0; i < 2; i++) {
+		splice_fixture_side(session, i, &key, &side);
+		splice_fixture_put(fx, "splice_side", &key, &side);
+	}
+}
+
+void splice_fixture_get_join(struct splice_fixture *fx, const struct splice_session *session,
+			     struct splice_join *value)
+{
+	if (bpf_map_lookup_elem(splice_fixture_map(fx, "splice_join"), &session->id, value))
+		abort();
+}
+
+void splice_fixture_set_join(struct splice_fixture *fx, const struct splice_session *session,
+			     const struct splice_join *value)
+{
+	splice_fixture_put(fx, "splice_join", &session->id, value);
+}
+
+static void leg_key(const struct splice_session *session, int from, struct splice_leg_key *key)
+{
+	const struct splice_end *end = &session->end[from];
+
+	memset(key, 0, sizeof(*key));
+	key->remote = end->remote;
+	key->local = end->local;
+	key->remote_port = htons(end->remote_port);
+	key->local_port = htons(end->local_port);
+	key->proto = session->proto;
+}
+
+/* ~old + new over the words of both (RFC 1624), as the words lie in memory. */
+static __u32 delta_of(const void *old, const void *new, size_t len)
+{
+	return (__u16)~packet_sum(old, len, 0) + packet_sum(new, len, 0);
+}
+
+void splice_fixture_leg(const struct splice_session *session, int from, struct splice_leg_key *key,
+			struct splice_leg *value)
+{
+	const struct splice_end *in = &session->end[from], *out = &session->end[!from];
+	struct splice_leg_key other;
+
+	leg_key(session, from, key);
+	leg_key(session, !from, &other);
+	memset(value, 0, sizeof(*value));
+	value->new_src = out->local;
+	value->new_dst = out->remote;
+	value->new_sport = htons(out->local_port);
+	value->new_dport = htons(out->remote_port);
+	value->addr_delta = htons(packet_sum(NULL, 0,
+					     delta_of(&in->remote, &out->local, 16) +
+						     delta_of(&in->local, &out->remote, 16)));
+	if (!session->pure)
+		value->port_delta = htons(
+			packet_sum(NULL, 0,
+				   delta_of(&key->remote_port, &other.local_port, 2) +
+					   delta_of(&key->local_port, &other.remote_port, 2)));
+	value->hop = out->hop;
+	value->epoch = 7;
+	value->flags = (session->pure ? SPLICE_LEG_PURE : 0) | (from ? SPLICE_LEG_PROVIDER : 0);
+	value->checked_ns = splice_fixture_now();
+	value->seen_ns = value->checked_ns;
+}
+
+void splice_fixture_legs(struct splice_fixture *fx, const struct splice_session *session)
+{
+	struct splice_leg_key key;
+	struct splice_leg leg;
+
+	for (int from = 0; from < 2; from++) {
+		splice_fixture_leg(session, from, &key, &leg);
+		splice_fixture_put(fx, "splice_leg", &key, &leg);
+	}
+}
+
+bool splice_fixture_get_leg(struct splice_fixture *fx, const struct splice_session *session,
+			    int from, struct splice_leg *value)
+{
+	struct splice_leg_key key;
+
+	leg_key(session, from, &key);
+	return !bpf_map_lookup_elem(splice_fixture_map(fx, "splice_leg"), &key, value);
+}
+
+/* The one reason that was counted, for one packet of this length; else -1. */
+static int counted_reason(struct splice_fixture *fx, size_t len)
+{
+	struct isthmus_count add[SPLICE_REASON_COUNT];
+	int reason = -1, reasons = 0;
+
+	read_counts(fx, add);
+	for (int i = 0; i < SPLICE_REASON_COUNT; i++) {
+		if (!add[i].packets && !add[i].bytes)
+			continue;
+		reasons++;
+		if (add[i].packets == 1 && add[i].bytes == len)
+			reason = i;
+		else
+			fprintf(stderr, "%s counted %llu packets, %llu bytes of a frame of %zu\n",
+				splice_reason_name(i), add[i].packets, add[i].bytes, len);
+	}
+	return reasons == 1 ? reason : -1;
+}
+
+void splice_fixture_run_uncounted(struct splice_fixture *fx, enum fixture_hook hook, int link,
+				  const struct packet *in, struct splice_result *result)
+{
+	struct xdp_md xdp = { .data_end = in->len, .ingress_ifindex = fx->ifindex[link] };
+	struct __sk_buff skb = { .ifindex = fx->ifindex[link] };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->len,
+		    .data_out = result->out.b, .data_size_out = PACKET_MAX, .repeat = 1);
+	int err;
+
+	opts.ctx_in = hook == FIXTURE_XDP ? (void *)&xdp : (void *)&skb;
+	opts.ctx_size_in = hook == FIXTURE_XDP ? sizeof(xdp) : sizeof(skb);
+	err = bpf_prog_test_run_opts(fx->program[hook], &opts);
+	if (err) {
+		fprintf(stderr, "test run of %zu bytes: %s\n", in->len, strerror(-err));
+		abort();
+	}
+	result->out.len = opts.data_size_out;
+	result->verdict = opts.retval;
+}
+
+void splice_fixture_run(struct splice_fixture *fx, enum fixture_hook hook, int link,
+			const struct packet *in, struct splice_result *result)
+{
+	splice_fixture_run_uncounted(fx, hook, link, in, result);
+	result->reason = counted_reason(fx, in->len);
+	fx->events = 0;
+	ring_buffer__consume(fx->ring);
+	result->events = fx->events;
+	result->event = fx->event;
+}
+
+int splice_fixture_verdict(enum fixture_hook hook, int reason, bool same_link)
+{
+	enum { PASS, SEND, DROP, NONE };
+	static const __u8 verdicts[] = {
+#define VERDICT(name, verdict, text) verdict,
+		SPLICE_REASONS(VERDICT)
+#undef VERDICT
+	};
+
+	if (reason < 0 || reason >= SPLICE_REASON_COUNT)
+		return -2;
+	if (verdicts[reason] == PASS)
+		return hook == FIXTURE_XDP ? XDP_PASS : TC_ACT_UNSPEC;
+	if (verdicts[reason] == DROP)
+		return hook == FIXTURE_XDP ? XDP_DROP : TC_ACT_SHOT;
+	if (hook == FIXTURE_XDP)
+		return same_link ? XDP_TX : XDP_REDIRECT;
+	return TC_ACT_REDIRECT;
+}
+
+void splice_fixture_run_both(struct splice_fixture *fx, int link, const struct packet *in,
+			     struct splice_result *result)
+{
+	splice_fixture_run(fx, FIXTURE_XDP, link, in, result);
+	if (result->reason == SPLICE_TO_TC)
+		splice_fixture_run(fx, FIXTURE_TC, link, in, result);
+}
