@@ -61,10 +61,11 @@ int complain_pins(int err, const char *instance, const char *stem)
 			stem, named, stem);
 	case -EPERM:
 	case -EACCES:
-		return complain(EXIT_FAILED,
-				"%s: no privileges for %s; run it as root, or with CAP_BPF and "
-				"CAP_NET_ADMIN",
-				stem, ISTHMUS_PIN_ROOT);
+		return complain(
+			EXIT_FAILED,
+			"%s: no privileges for %s (or it belongs to another user); run this as "
+			"root, or with CAP_BPF and CAP_NET_ADMIN",
+			stem, ISTHMUS_PIN_ROOT);
 	case -EPROTO:
 		return complain(EXIT_FAILED,
 				"%s: the pinned state (instance %s) is of another version; use the "

@@ -68,13 +68,18 @@ static int is_bpffs(void)
 	return fs.f_type == BPF_FS_MAGIC ? 0 : -ENOTSUP;
 }
 
-/* A detach removes the directory when it is done: who waited for its lock then holds nothing. */
+/*
+ * A detach removes the directory when it is done: who waited for its lock then holds nothing. The
+ * file system may be writable for everyone (mode 1777), so a stranger may have made the directory.
+ */
 static int still_there(int fd, const char *path)
 {
 	struct stat held, named;
 
 	if (fstat(fd, &held))
 		return -errno;
+	if (held.st_uid && held.st_uid != geteuid())
+		return -EPERM;
 	if (stat(path, &named))
 		return errno == ENOENT ? 0 : -errno;
 	return held.st_dev == named.st_dev && held.st_ino == named.st_ino;
