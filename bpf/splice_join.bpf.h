@@ -302,7 +302,8 @@ __noinline int join_tc(struct __sk_buff *skb, __u32 again)
 		return SPLICE_EXPIRED;
 	work->pair.side = side->side & 1;
 	if (key.proto == IPPROTO_TCP && syn_read_tcp(skb))
-		return SPLICE_BAD_SYN;
+		return join_refuse(side, (struct flow *)&work->pair.flow[0], SPLICE_BAD_SYN,
+				   work->pair.syn[0].seen_ns);
 	if (again)
 		return join_again(join, work);
 	return join_first(skb, side, join, work, conf->half_open_ns);

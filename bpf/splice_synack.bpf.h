@@ -136,7 +136,8 @@ static __always_inline bool syn_read_options(struct __sk_buff *skb, __u32 offset
 	struct splice_syn *syn = &work->pair.syn[0];
 	struct option_walk *walk = &work->walk;
 
-	if (!length)
+	hide_from_clang(length);
+	if (length < 4) /* a word at least */
 		return true;
 	__builtin_memset(walk, 0, sizeof(*walk));
 	if (length > OPT_BYTES || bpf_skb_load_bytes(skb, offset, walk->bytes, length))
@@ -167,6 +168,8 @@ static long sum_step(__u32 index, struct sum_walk *walk)
 		return 1;
 	if (n > SUM_STEP)
 		n = SUM_STEP;
+	hide_from_clang(n);
+	n = ((n - 1) & (SUM_STEP - 1)) + 1; /* no change: n is 1 to 64 */
 	if (bpf_skb_load_bytes(walk->skb, walk->offset, words, n))
 		return 1;
 	walk->sum = bpf_csum_diff(NULL, 0, words, sizeof(words), walk->sum);
@@ -324,7 +327,8 @@ static __always_inline int synack_clear_options(struct __sk_buff *skb, __u32 off
 {
 	__u8 old[IP4_OPTIONS] = {}, nop[IP4_OPTIONS];
 
-	if (!length)
+	hide_from_clang(length);
+	if (length < 4)
 		return 0;
 	if (length > IP4_OPTIONS || bpf_skb_load_bytes(skb, offset, old, length))
 		return -1;
