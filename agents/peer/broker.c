@@ -327,7 +327,15 @@ json_t *broker_json(const struct broker *broker)
 
 /* ---- making and ending */
 
-static const struct msg_handler nobody;
+static const struct msg_handler nobody; /* an old identity's connection */
+
+static void broker_left(struct msg_conn *conn, const char *why, void *arg)
+{
+	(void)conn, (void)why;
+	event_base_loopbreak(arg);
+}
+
+static const struct msg_handler leaving = { .closed = broker_left };
 
 static void broker_leave(struct broker *broker)
 {
@@ -378,8 +386,19 @@ struct broker *broker_new(struct peer *peer)
 
 void broker_free(struct broker *broker)
 {
+	const struct timeval at_most = { .tv_sec = 2 };
+	struct event_base *base;
+
 	if (!broker)
 		return;
+	base = broker->peer->base;
+	if (broker->conn) { /* what is queued still goes out */
+		msg_conn_set_handler(broker->conn, &leaving, base);
+		msg_conn_close(broker->conn, "over");
+		broker->conn = NULL;
+		event_base_loopexit(base, &at_most);
+		event_base_dispatch(base);
+	}
 	broker_leave(broker);
 	event_free(broker->timer);
 	explicit_bzero(broker, sizeof(*broker));

@@ -22,17 +22,15 @@ struct asking {
 	struct event_base *base;
 	const struct cli *cli;
 	json_t *request, *answer;
-	bool opened, over;
+	bool opened;
 };
 
 static void asked(struct msg_conn *conn, json_t *answer, void *arg)
 {
 	struct asking *asking = arg;
 
-	(void)conn;
-	asking->over = true;
 	asking->answer = json_incref(answer);
-	event_base_loopbreak(asking->base);
+	msg_conn_close(conn, "answered");
 }
 
 static void ask_opened(struct msg_conn *conn, void *arg)
@@ -41,7 +39,7 @@ static void ask_opened(struct msg_conn *conn, void *arg)
 
 	asking->opened = true;
 	if (msg_request(conn, json_incref(asking->request), ASK_MS, asked, asking))
-		event_base_loopbreak(asking->base);
+		msg_conn_close(conn, "not sent");
 }
 
 static void ask_message(struct msg_conn *conn, json_t *message, void *arg)
@@ -79,7 +77,9 @@ static json_t *ask_result(struct asking *asking, bool quiet)
 	if (ok)
 		return asking->answer;
 	if (!quiet)
-		fprintf(stderr, "isthmus-peer: %s\n", text);
+		fprintf(stderr, "isthmus-peer: %s%s%s: %s\n", asking->cli->name,
+			asking->cli->argc ? " " : "", asking->cli->argc ? asking->cli->argv[0] : "",
+			text);
 	json_decref(asking->answer);
 	return NULL;
 }
@@ -354,6 +354,7 @@ int cli_main(const char *name, int argc, char **argv)
 		fprintf(stderr, "isthmus-peer: %s: %s\n", name, error);
 		return CLI_USAGE;
 	}
+	cli.name = name;
 	cli.argc = argc - index;
 	cli.argv = argv + index;
 	status = command_run(command, &cli);

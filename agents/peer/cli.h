@@ -15,7 +15,8 @@ struct cli {
 	bool json, udp, tcp, pure;
 	unsigned int limit;
 	struct conf_list allow;
-	/* the command's words */
+	/* the command and its words */
+	const char *name;
 	int argc;
 	char **argv;
 	char path[STORE_PATH_LEN];

@@ -22,11 +22,11 @@ struct login {
 	bool done;
 };
 
+/* The first reason is the one to tell. */
 static void login_fail(struct login *login, const char *text)
 {
 	if (!login->error[0])
 		snprintf(login->error, sizeof(login->error), "%s", text);
-	event_base_loopbreak(login->base);
 }
 
 static void enrolled(struct msg_conn *conn, json_t *answer, void *arg)
@@ -35,7 +35,6 @@ static void enrolled(struct msg_conn *conn, json_t *answer, void *arg)
 	const char *secret = "", *text = "the broker did not answer";
 	bool ok = false;
 
-	(void)conn;
 	if (answer) {
 		msg_get_bool(answer, "ok", &ok);
 		msg_get_string(answer, "text", &text);
@@ -44,10 +43,10 @@ static void enrolled(struct msg_conn *conn, json_t *answer, void *arg)
 	    strlen(secret) < sizeof(login->identity.secret)) {
 		strcpy(login->identity.secret, secret);
 		login->done = true;
-		event_base_loopbreak(login->base);
-		return;
+	} else {
+		login_fail(login, ok ? "the broker gave no secret" : text);
 	}
-	login_fail(login, ok ? "the broker gave no secret" : text);
+	msg_conn_close(conn, "answered");
 }
 
 static void login_opened(struct msg_conn *conn, void *arg)
@@ -57,7 +56,7 @@ static void login_opened(struct msg_conn *conn, void *arg)
 				    "token", login->token);
 
 	if (msg_request(conn, message, ENROL_MS, enrolled, login))
-		login_fail(login, "the token could not be sent");
+		msg_conn_close(conn, "the token could not be sent");
 }
 
 static void login_message(struct msg_conn *conn, json_t *message, void *arg)
@@ -67,8 +66,11 @@ static void login_message(struct msg_conn *conn, json_t *message, void *arg)
 
 static void login_closed(struct msg_conn *conn, const char *why, void *arg)
 {
+	struct login *login = arg;
+
 	(void)conn;
-	login_fail(arg, why);
+	login_fail(login, why);
+	event_base_loopbreak(login->base);
 }
 
 static const struct msg_handler handler = { login_opened, login_message, login_closed };
