@@ -189,34 +189,40 @@ static int run_noun(const struct noun *noun, int argc, char **argv)
 			noun->name);
 }
 
-/* One directory of pins: rows for the datapaths attached there. */
+/* One directory of pins: records of the datapaths attached there. */
 static int status_instance(const char *instance, const struct output *output)
 {
+	int code = EXIT_DONE;
+
 	for (size_t i = 0; i < COUNT_OF(nouns); i++) {
 		int err = nouns[i]->status(instance, output);
 
 		if (err && err != -ENOENT)
-			return complain_pins(err, instance, nouns[i]->name);
+			code = complain_pins(err, instance, nouns[i]->name);
 	}
-	return EXIT_DONE;
+	return code;
 }
 
+/* An instance that cannot be read does not hide the others. */
 static int status_walk(DIR *root, const struct output *output)
 {
 	int code = status_instance(NULL, output);
 	struct dirent *entry;
 
-	while (code == EXIT_DONE && (entry = readdir(root)))
-		if (entry->d_name[0] != '.' && !strchr(entry->d_name, '@') &&
-		    !noun_find(entry->d_name))
-			code = status_instance(entry->d_name, output);
+	while ((entry = readdir(root))) {
+		if (entry->d_name[0] == '.' || strchr(entry->d_name, '@') ||
+		    noun_find(entry->d_name))
+			continue;
+		if (status_instance(entry->d_name, output) != EXIT_DONE)
+			code = EXIT_FAILED;
+	}
 	return code;
 }
 
 static int status(const struct output *output)
 {
 	DIR *root = opendir(ISTHMUS_PIN_ROOT);
-	int code = EXIT_DONE;
+	int code = EXIT_DONE, written;
 
 	if (!root && errno != ENOENT)
 		return complain_pins(-errno, NULL, "status");
@@ -228,7 +234,8 @@ static int status(const struct output *output)
 	output->list_end();
 	if (root)
 		closedir(root);
-	return finish(code, output, true);
+	written = finish(EXIT_DONE, output, true);
+	return written ? written : code;
 }
 
 static int run_status(int argc, char **argv)
