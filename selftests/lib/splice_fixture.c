@@ -174,23 +174,29 @@ static void empty_map(const struct splice_fixture *fx, const char *name)
 		bpf_map_delete_elem(map, key);
 }
 
-/* Adds what was counted since the last call to `add`, which may be NULL. */
-static void read_counts(struct splice_fixture *fx, struct isthmus_count *add)
+void splice_fixture_count(const struct splice_fixture *fx, __u32 reason, struct isthmus_count *sum)
 {
 	static int cpus;
-	int map = splice_fixture_map(fx, "splice_stats");
 	struct isthmus_count each[256];
 
 	cpus = cpus ? cpus : libbpf_num_possible_cpus();
-	for (__u32 reason = 0; reason < SPLICE_REASON_COUNT; reason++) {
-		struct isthmus_count sum = { 0 };
+	if (cpus > 256 ||
+	    bpf_map_lookup_elem(splice_fixture_map(fx, "splice_stats"), &reason, each))
+		abort();
+	memset(sum, 0, sizeof(*sum));
+	for (int i = 0; i < cpus; i++) {
+		sum->packets += each[i].packets;
+		sum->bytes += each[i].bytes;
+	}
+}
 
-		if (cpus > 256 || bpf_map_lookup_elem(map, &reason, each))
-			abort();
-		for (int i = 0; i < cpus; i++) {
-			sum.packets += each[i].packets;
-			sum.bytes += each[i].bytes;
-		}
+/* Adds what was counted since the last call to `add`, which may be NULL. */
+static void read_counts(struct splice_fixture *fx, struct isthmus_count *add)
+{
+	for (__u32 reason = 0; reason < SPLICE_REASON_COUNT; reason++) {
+		struct isthmus_count sum;
+
+		splice_fixture_count(fx, reason, &sum);
 		if (add) {
 			add[reason].packets = sum.packets - fx->seen[reason].packets;
 			add[reason].bytes = sum.bytes - fx->seen[reason].bytes;
@@ -363,10 +369,11 @@ bool splice_fixture_get_leg(struct splice_fixture *fx, const struct splice_sessi
 	return !bpf_map_lookup_elem(splice_fixture_map(fx, "splice_leg"), &key, value);
 }
 
-/* The one reason that was counted, for one packet of this length; else -1. */
+/* The one reason that was counted, for one packet (or its segments) of this length; else -1. */
 static int counted_reason(struct splice_fixture *fx, size_t len)
 {
 	struct isthmus_count add[SPLICE_REASON_COUNT];
+	__u32 packets = fx->gso_segments ? fx->gso_segments : 1;
 	int reason = -1, reasons = 0;
 
 	read_counts(fx, add);
@@ -374,7 +381,7 @@ static int counted_reason(struct splice_fixture *fx, size_t len)
 		if (!add[i].packets && !add[i].bytes)
 			continue;
 		reasons++;
-		if (add[i].packets == 1 && add[i].bytes == len)
+		if (add[i].packets == packets && add[i].bytes == len)
 			reason = i;
 		else
 			fprintf(stderr, "%s counted %llu packets, %llu bytes of a frame of %zu\n",
@@ -387,7 +394,9 @@ void splice_fixture_run_uncounted(struct splice_fixture *fx, enum fixture_hook h
 				  const struct packet *in, struct splice_result *result)
 {
 	struct xdp_md xdp = { .data_end = in->len, .ingress_ifindex = fx->ifindex[link] };
-	struct __sk_buff skb = { .ifindex = fx->ifindex[link] };
+	struct __sk_buff skb = { .ifindex = fx->ifindex[link],
+				 .gso_size = fx->gso_size,
+				 .gso_segs = fx->gso_segments };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->len,
 		    .data_out = result->out.b, .data_size_out = PACKET_MAX, .repeat = 1);
 	int err;

@@ -44,6 +44,7 @@ struct splice_fixture {
 	struct ring_buffer *ring;
 	struct splice_event event; /* the last */
 	int events;
+	__u32 gso_size, gso_segments; /* of the packets that tc is given; 0 = none */
 };
 
 struct splice_result {
@@ -111,6 +112,9 @@ void splice_fixture_run(struct splice_fixture *fx, enum fixture_hook hook, int l
 /* The same without reading counters and events: result->reason and event are not set. */
 void splice_fixture_run_uncounted(struct splice_fixture *fx, enum fixture_hook hook, int link,
 				  const struct packet *in, struct splice_result *result);
+
+/* All that was ever counted under a reason, on all CPUs. */
+void splice_fixture_count(const struct splice_fixture *fx, __u32 reason, struct isthmus_count *sum);
 
 /* The verdict that a reason has at a hook. */
 int splice_fixture_verdict(enum fixture_hook hook, int reason, bool same_link);
