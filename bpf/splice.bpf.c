@@ -16,6 +16,13 @@
 /* For tests only, set before loading: admits any source, so that a test of the check can fail. */
 const volatile __u8 splice_any_source;
 
+/*
+ * Set by the loader when every device of the datapath is a NIC: a packet that leaves by the device
+ * it came from may then go back through the same queue. On veth such frames wait until the peer's
+ * NAPI wakes, which without a program at the peer may be never; a redirect wakes it.
+ */
+const volatile __u8 splice_xdp_tx;
+
 #define LEG_KEY(flow) ((struct splice_leg_key *)(flow))
 _Static_assert(sizeof(struct flow) == sizeof(struct splice_leg_key), "a flow is a leg's key");
 _Static_assert(offsetof(struct flow, proto) == offsetof(struct splice_leg_key, proto),
@@ -298,7 +305,7 @@ static __always_inline int splice_run(void *ctx, enum hook hook)
 	count_packet(&splice_stats, reason, packets, bytes);
 	if (verdict != VERDICT_SEND)
 		return verdict_code(hook, verdict);
-	if (hook == HOOK_XDP && egress.ifindex == hook_ifindex(ctx, hook))
+	if (hook == HOOK_XDP && splice_xdp_tx && egress.ifindex == hook_ifindex(ctx, hook))
 		return XDP_TX;
 	return bpf_redirect(egress.ifindex, 0);
 }
