@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#define MSG_BROKER_PORT	    "3480" /* where a broker listens unless told otherwise */
 #define MSG_LINE_MAX	    65536
 #define MSG_DEPTH_MAX	    16	      /* arrays and objects inside each other */
 #define MSG_QUEUE_MAX	    (4 << 20) /* bytes that a reader may leave unread before it is closed */
