@@ -25,4 +25,4 @@ uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
 	$(Q)rm -f $(PROGRAMS:$B/%=$(BIN_DIR)/%) $(MAN_PAGES:docs/%=$(MAN_DIR)/%) $(COMPLETION_DIR)/isthmus
 	$(Q)rm -f $(addprefix $(UNIT_DIR)/,$(notdir $(UNITS))) $(addprefix $(DOC_DIR)/examples/,$(notdir $(EXAMPLES)))
-	$(Q)rmdir --ignore-fail-on-non-empty $(wildcard $(DOC_DIR)/examples) $(wildcard $(DOC_DIR))
+	$(Q)for dir in $(DOC_DIR)/examples $(DOC_DIR); do [ ! -d $$dir ] || rmdir --ignore-fail-on-non-empty $$dir; done

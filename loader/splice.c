@@ -30,7 +30,7 @@ static const struct option options[] = {
 	  FIELD(addresses), 0, 0, 0, NULL },
 	{ "address", "ADDR", "only with this address at either end; may be repeated",
 	  OPTION_ADDRESSES, LIST | RENDEZVOUS, FIELD(addresses), 0, 0, 0, NULL },
-	{ "ports", "LOW-HIGH", "ports of these addresses that are ours (1024-32767)", OPTION_PORTS,
+	{ "ports", "LOW-HIGH", "ports of these addresses that are ours (10000-32767)", OPTION_PORTS,
 	  ATTACH, FIELD(ports), 0, 0, 0, NULL },
 	{ "mode", "MODE", "auto, xdp, xdp-generic or tc (auto)", OPTION_CHOICE, ATTACH, FIELD(mode),
 	  0, 0, 0, modes },

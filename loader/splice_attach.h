@@ -6,7 +6,7 @@
 #include "device.h"
 #include "splice.h"
 
-#define SPLICE_PORT_LOW	 1024
+#define SPLICE_PORT_LOW	 10000
 #define SPLICE_PORT_HIGH 32767 /* Linux takes ports for its own connections above this */
 
 struct splice_bpf;

@@ -101,7 +101,7 @@ equal "status: JSON has the instance" "$(status |
 equal "stats: every reason of maps/splice.h" "$(splice stats --json | jq -r '[.reasons[].reason] | join(" ")')" \
 	"$(sed -n 's/^\tX(\([A-Z_]*\),.*/\1/p' "$SELFTESTS/../maps/splice.h" | paste -sd' ')"
 equal "show: addresses and ports" "$(splice show --json | jq -c '[.addresses[] | [.address, .low, .high]] | sort')" \
-	'[["192.0.2.1",1024,32767],["198.51.100.1",1024,32767]]'
+	'[["192.0.2.1",10000,32767],["198.51.100.1",10000,32767]]'
 equal "conf: the namespace" "$(splice show --json | jq .netns)" "$(in_ns relay stat -Lc %i /proc/self/ns/net)"
 splice list --json >"$TMP/inside"
 isthmus splice list --json --instance "$INSTANCE" >"$TMP/outside"

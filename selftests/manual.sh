@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What --help offers, what the manual pages describe, what completion offers and what the parser takes
+# are the same. Needs no privileges.
+
+set -euo pipefail
+SELFTESTS=$(cd "$(dirname "$0")" && pwd)
+ROOT=$(dirname "$SELFTESTS")
+: "${B:=$ROOT/build}"
+PATH=$(realpath "$B"):$PATH
+FAILED=0
+
+ok() { echo "ok manual: $1"; }
+not_ok() {
+	echo "not ok manual: $1 # $2"
+	FAILED=1
+}
+equal() { # NAME GOT WANT
+	if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "$(diff <(echo "$2") <(echo "$3") | tr '\n' ' ')"; fi
+}
+some() { if [ -n "$2" ]; then ok "$1"; else not_ok "$1" "none"; fi; } # a control: an empty list equals an empty list
+
+command -v mandoc >/dev/null || { echo "skip manual # no program mandoc"; exit 0; }
+
+# ---- help's words
+
+words() { sed -n 's/^  \([a-z-][a-z-]*\).*/\1/p'; }
+datapaths() { isthmus help | sed '/^commands:/,$d' | words; }
+options() { isthmus "$@" --help | sed -n 's/^  --\([a-z-]*\)\( [A-Z][A-Z-]*\)\{0,1\}  .*/\1\2/p' | sort; }
+
+# ---- the pages' words
+
+# verb_options PAGE VERB: `.It Fl -name` and `Ar ARGUMENT` of that subsection
+verb_options() {
+	awk -v verb="$2" '
+		/^\.S[sh] / { inside = $1 == ".Ss" && $2 == verb }
+		inside && /^\.It Fl -/ { line = substr($0, 9); sub(/ Ar /, " ", line); print line }' "$1" | sort
+}
+page_verbs() { sed -n '/^\.Sh VERBS/,/^\.Sh FILES/s/^\.Ss //p' "$1"; }
+page_commands() { awk '/^\.It Cm / { print $3 }' "$1"; }
+
+# ---- completion's words
+
+# shellcheck source=../loader/isthmus.bash
+. "$ROOT/loader/isthmus.bash"
+completed() { # words of the command line; the last is being typed
+	COMP_WORDS=(isthmus "$@")
+	COMP_CWORD=$#
+	COMPREPLY=()
+	_isthmus
+	printf '%s\n' "${COMPREPLY[@]}" | sort
+}
+
+# ---- the comparison
+
+some "help names datapaths" "$(datapaths)"
+equal "isthmus(8) has help's datapaths and commands" \
+	"$(page_commands "$ROOT/docs/isthmus.8" | sort)" "$(isthmus help | words | sort)"
+equal "isthmus(8) status: options" "$(awk '/^\.It Cm / { inside = $3 == "status" }
+	inside && /^\.It Fl -/ { print substr($0, 9) }' "$ROOT/docs/isthmus.8")" "$(options status)"
+equal "completion of the first word" "$(completed '')" "$(isthmus help | words | sort)"
+for noun in $(datapaths); do
+	page=$ROOT/docs/isthmus-$noun.8
+	verbs=$(isthmus "$noun" --help | words)
+	some "$noun has verbs" "$verbs"
+	equal "isthmus-$noun(8) has its verbs" "$(page_verbs "$page")" "$verbs"
+	equal "completion of $noun" "$(completed "$noun" '')" "$(sort <<<"$verbs")"
+	for verb in $verbs; do
+		some "$noun $verb has options" "$(options "$noun" "$verb")"
+		equal "isthmus-$noun(8) $verb: options" "$(verb_options "$page" "$verb")" "$(options "$noun" "$verb")"
+		equal "completion of $noun $verb" "$(completed "$noun" "$verb" --)" \
+			"$({ options "$noun" "$verb" | sed 's/^/--/; s/ .*//'; echo --help; } | sort)"
+		# A wrong value or an unknown instance is another message than an unknown option.
+		for option in $(options "$noun" "$verb" | cut -d' ' -f1); do
+			said=$(isthmus "$noun" "$verb" "--$option=" 2>&1 || true)
+			case $said in
+			*"no such option"*) not_ok "$noun $verb takes --$option" "$said" ;;
+			*) ok "$noun $verb takes --$option" ;;
+			esac
+		done
+	done
+done
+equal "completion of a mode" "$(completed splice attach --mode xdp)" "$(printf 'xdp\nxdp-generic')"
+equal "completion of modes is the parser's" "$(completed splice attach --mode '' | paste -sd'|')" \
+	"$(isthmus splice attach --mode '?' 2>&1 | sed 's/.*one of \([^ ]*\) is.*/\1/' | tr '|' '\n' | sort | paste -sd'|')"
+equal "completion of a device" "$(completed splice attach --dev l | grep -x lo)" lo
+
+# ---- the presets that the page tells
+
+for preset in $(isthmus splice attach --help | sed -n 's/^  --[a-z-]* .*(\([0-9-]*\))$/\1/p'); do
+	grep -q -- "$preset if not given" "$ROOT/docs/isthmus-splice.8" && ok "isthmus-splice(8) tells the preset $preset" ||
+		not_ok "isthmus-splice(8) tells the preset $preset" "not found"
+done
+
+for page in "$ROOT"/docs/*.8; do
+	complaints=$(mandoc -T lint -W warning "$page" 2>&1) || true
+	equal "mandoc: ${page##*/}" "$complaints" ""
+done
+[ "$FAILED" = 0 ]
