@@ -125,6 +125,7 @@ static int load(struct splice_fixture *fx, const struct splice_fixture_options *
 	map = bpf_object__find_map_by_name(fx->skel->obj, "splice_leg");
 	bpf_map__set_max_entries(map, options->legs ? options->legs : DEFAULT_LEGS);
 	fx->skel->rodata->splice_any_source = options->any_source;
+	fx->skel->rodata->splice_xdp_tx = !options->no_tx;
 	/* Hash maps are made when loaded; large defaults would cost each test seconds. */
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(fx->skel->obj, "splice_side"), 1024);
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(fx->skel->obj, "splice_join"), 1024);

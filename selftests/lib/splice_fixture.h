@@ -66,6 +66,7 @@ extern const struct isthmus_addr fixture_remote[2][2]; /* by side, then family *
 struct splice_fixture_options {
 	__u32 legs;	 /* size of splice_leg; 0 = enough */
 	bool any_source; /* the check of the source is off: a control */
+	bool no_tx;	 /* XDP sends by redirect also where a packet came from */
 };
 
 /* Opens, loads and fills conf, local and dev. `options` may be NULL. -errno. */
