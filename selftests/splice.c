@@ -262,6 +262,29 @@ static void test_row(void **state)
 	each_setting(*state, run_row);
 }
 
+/* As attached where a device is a veth: redirected, also back to where the packet came from. */
+static void test_without_tx(void **state)
+{
+	struct splice_fixture_options options = { .no_tx = true };
+	struct packet_spec spec = { .flags = PACKET_ACK };
+	struct splice_session session;
+	struct splice_result result;
+	struct packet in;
+
+	(void)state;
+	splice_fixture_close(&fx);
+	assert_int_equal(splice_fixture_open(&fx, &options), 0);
+	splice_fixture_session(&fx, false, IPPROTO_TCP, false, &session);
+	session.end[1].hop.ifindex = fx.ifindex[0];
+	splice_fixture_legs(&fx, &session);
+	splice_fixture_spec(&fx, &session, 0, &spec);
+	packet_build(&spec, &in);
+	splice_fixture_run(&fx, FIXTURE_XDP, 0, &in, &result);
+	assert_int_equal(result.reason, SPLICE_FORWARDED);
+	assert_int_equal(result.verdict,
+			 splice_fixture_verdict(FIXTURE_XDP, SPLICE_FORWARDED, false));
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -277,7 +300,7 @@ static int tear_down(void **state)
 
 int main(void)
 {
-	static struct CMUnitTest tests[ROWS];
+	static struct CMUnitTest tests[ROWS + 1] = { [ROWS] = cmocka_unit_test(test_without_tx) };
 
 	for (size_t i = 0; i < ROWS; i++)
 		tests[i] =
