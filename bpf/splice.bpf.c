@@ -23,14 +23,33 @@ const volatile __u8 splice_any_source;
  */
 const volatile __u8 splice_xdp_tx;
 
-#define LEG_KEY(flow) ((struct splice_leg_key *)(flow))
-_Static_assert(sizeof(struct flow) == sizeof(struct splice_leg_key), "a flow is a leg's key");
-_Static_assert(offsetof(struct flow, proto) == offsetof(struct splice_leg_key, proto),
-	       "same order");
-
 static __always_inline bool is_syn(const struct packet *p)
 {
 	return p->flow.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* The ports of ours at a flow's destination, or NULL: it is not for us. */
+static __always_inline const struct splice_range *flow_range(const struct flow *flow)
+{
+	const struct splice_range *range = bpf_map_lookup_elem(&splice_local, &flow->local);
+	__u16 port = bpf_ntohs(flow->local_port);
+
+	return range && port >= range->low && port <= range->high ? range : NULL;
+}
+
+/* The leg at a flow's destination, whoever's it is. */
+static __always_inline struct splice_leg *leg_at(const struct splice_range *range,
+						 const struct flow *flow)
+{
+	__u32 index = splice_leg_index(range, bpf_ntohs(flow->local_port), flow->proto);
+
+	return bpf_map_lookup_elem(&splice_leg, &index);
+}
+
+static __always_inline bool leg_is_of(const struct splice_leg *leg, const struct flow *flow)
+{
+	return leg->state == SPLICE_LEG_LIVE && leg->remote_port == flow->remote_port &&
+	       address_equal(&leg->remote, &flow->remote);
 }
 
 struct splice_egress {
@@ -248,6 +267,7 @@ static __always_inline enum splice_reason splice_forward(void *ctx, enum hook ho
 static __always_inline enum splice_reason splice_handle(void *ctx, enum hook hook, struct packet *p,
 							struct splice_egress *egress)
 {
+	const struct splice_range *range;
 	const struct splice_conf *conf;
 	enum splice_reason reason;
 	struct splice_leg *leg;
@@ -255,28 +275,29 @@ static __always_inline enum splice_reason splice_handle(void *ctx, enum hook hoo
 	__u32 zero = 0;
 	__u64 now;
 
-	if (!parse_packet(ctx, hook, p))
-		return SPLICE_OTHER;
 	conf = bpf_map_lookup_elem(&splice_conf, &zero);
-	if (!conf)
+	if (!parse_packet(ctx, hook, p) || !conf)
 		return SPLICE_OTHER;
 	now = bpf_ktime_get_coarse_ns();
-	if (unlikely(p->fragment)) {
-		reason = frag_track(p, conf, now);
+	if (p->fragment == FRAGMENT_LATER) {
+		reason = frag_find_ports(&p->flow, p->fragment_id, now);
 		if (reason != SPLICE_FORWARDED)
 			return reason;
 	}
-	leg = bpf_map_lookup_elem(&splice_leg, LEG_KEY(&p->flow));
-	if (unlikely(!leg || is_syn(p))) {
+	range = flow_range(&p->flow);
+	if (!range)
+		return SPLICE_OTHER;
+	leg = leg_at(range, &p->flow);
+	if (!leg)
+		return SPLICE_OTHER;
+	if (unlikely(!leg_is_of(leg, &p->flow) || is_syn(p))) {
 		reason = join_handle(ctx, hook, p, leg, now, egress);
 		if (reason != SPLICE_JOINED || egress->answered)
 			return reason;
-		/* A second first datagram: its leg is made, and it is the leg's first packet. */
-		joined = true;
-		leg = bpf_map_lookup_elem(&splice_leg, LEG_KEY(&p->flow));
-		if (!leg)
-			return SPLICE_NO_SESSION;
+		joined = true; /* a second first datagram: it is its new leg's first packet */
 	}
+	if (unlikely(p->fragment == FRAGMENT_FIRST))
+		frag_keep_ports(&p->flow, p->fragment_id, now + conf->frag_ns);
 	reason = splice_forward(ctx, hook, p, leg, conf, now, egress);
 	return joined && reason == SPLICE_FORWARDED ? SPLICE_JOINED : reason;
 }

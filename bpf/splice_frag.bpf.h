@@ -7,41 +7,42 @@
 #ifndef ISTHMUS_BPF_SPLICE_FRAG_H
 #define ISTHMUS_BPF_SPLICE_FRAG_H
 
-/* Keeps a first fragment's ports if they are a session's, or gives a later one its first one's. */
-static __noinline bool frag_find_ports(struct flow *flow, __be32 id, bool first, __u64 frag_ns,
-				       __u64 now)
+static __always_inline void frag_key(const struct flow *flow, __be32 id,
+				     struct splice_frag_key *key)
 {
-	struct splice_frag_key key = { .id = id };
-	struct splice_frag *known, ports = {};
-
-	key.remote = flow->remote;
-	key.local = flow->local;
-	key.proto = flow->proto;
-	if (first) {
-		ports.expires_ns = now + frag_ns;
-		ports.remote_port = flow->remote_port;
-		ports.local_port = flow->local_port;
-		if (bpf_map_lookup_elem(&splice_leg, LEG_KEY(flow)))
-			bpf_map_update_elem(&splice_frag, &key, &ports, BPF_ANY);
-		return true;
-	}
-	known = bpf_map_lookup_elem(&splice_frag, &key);
-	if (!known || now > known->expires_ns)
-		return false;
-	flow->remote_port = known->remote_port;
-	flow->local_port = known->local_port;
-	return true;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->remote = flow->remote;
+	key->local = flow->local;
+	key->id = id;
+	key->proto = flow->proto;
 }
 
-/* SPLICE_FORWARDED: the ports are known now. */
-static __always_inline enum splice_reason frag_track(struct packet *p,
-						     const struct splice_conf *conf, __u64 now)
+/* Of a session's first fragment. */
+static __noinline void frag_keep_ports(const struct flow *flow, __be32 id, __u64 expires_ns)
 {
-	bool first = p->fragment == FRAGMENT_FIRST;
+	struct splice_frag ports = { .expires_ns = expires_ns };
+	struct splice_frag_key key;
 
-	if (frag_find_ports(&p->flow, p->fragment_id, first, conf->frag_ns, now))
-		return SPLICE_FORWARDED;
-	return bpf_map_lookup_elem(&splice_local, &p->flow.local) ? SPLICE_FRAGMENT : SPLICE_OTHER;
+	frag_key(flow, id, &key);
+	ports.remote_port = flow->remote_port;
+	ports.local_port = flow->local_port;
+	bpf_map_update_elem(&splice_frag, &key, &ports, BPF_ANY);
+}
+
+/* Of a later one. SPLICE_FORWARDED: its flow is known now. */
+static __noinline enum splice_reason frag_find_ports(struct flow *flow, __be32 id, __u64 now)
+{
+	struct splice_frag_key key;
+	struct splice_frag *known;
+
+	frag_key(flow, id, &key);
+	known = bpf_map_lookup_elem(&splice_frag, &key);
+	if (!known || now > known->expires_ns)
+		return bpf_map_lookup_elem(&splice_local, &flow->local) ? SPLICE_FRAGMENT
+									: SPLICE_OTHER;
+	flow->remote_port = known->remote_port;
+	flow->local_port = known->local_port;
+	return SPLICE_FORWARDED;
 }
 
 #endif

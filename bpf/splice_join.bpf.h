@@ -15,19 +15,6 @@
 
 #include "splice_synack.bpf.h"
 
-/* Nobody waits at this flow's destination: ours to drop if the port is, else not for us. */
-static __always_inline enum splice_reason join_unknown(const struct packet *p, bool opens)
-{
-	const struct splice_range *range = bpf_map_lookup_elem(&splice_local, &p->flow.local);
-	__u16 port = bpf_ntohs(p->flow.local_port);
-
-	if (!range || port < range->low || port > range->high)
-		return SPLICE_OTHER;
-	if (p->bad)
-		return SPLICE_MALFORMED;
-	return opens ? SPLICE_UNANNOUNCED : SPLICE_NO_SESSION;
-}
-
 static __always_inline enum splice_reason join_admit(const struct packet *p,
 						     const struct splice_side *side, __u64 now)
 {
@@ -113,78 +100,87 @@ static __always_inline __u32 delta_words(__u32 sum, const void *old, const void 
 	return sum;
 }
 
-/* One direction: packets that arrive as `key` leave from `src` to `dst`. */
-static __noinline void leg_fill(struct splice_leg *leg, const struct splice_leg_key *key,
-				const struct splice_leg_key *reverse)
+/* One direction: packets that arrive as `flow` leave as the reverse of `other`. */
+static __noinline void leg_fill(struct splice_leg *leg, const struct flow *flow,
+				const struct flow *other)
 {
 	__u32 sum;
 
-	leg->new_src = reverse->local;
-	leg->new_dst = reverse->remote;
-	leg->new_sport = reverse->local_port;
-	leg->new_dport = reverse->remote_port;
-	sum = delta_words(0, &key->remote, &leg->new_src, 16);
-	sum = delta_words(sum, &key->local, &leg->new_dst, 16);
+	leg->remote = flow->remote;
+	leg->remote_port = flow->remote_port;
+	leg->new_src = other->local;
+	leg->new_dst = other->remote;
+	leg->new_sport = other->local_port;
+	leg->new_dport = other->remote_port;
+	sum = delta_words(0, &flow->remote, &leg->new_src, 16);
+	sum = delta_words(sum, &flow->local, &leg->new_dst, 16);
 	leg->addr_delta = csum_fold(sum);
-	if (key->remote_port == leg->new_sport && key->local_port == leg->new_dport) {
+	leg->port_delta = 0;
+	if (flow->remote_port == leg->new_sport && flow->local_port == leg->new_dport) {
 		leg->flags |= SPLICE_LEG_PURE;
 		return;
 	}
-	sum = delta_words(0, &key->remote_port, &leg->new_sport, 2);
-	sum = delta_words(sum, &key->local_port, &leg->new_dport, 2);
+	sum = delta_words(0, &flow->remote_port, &leg->new_sport, 2);
+	sum = delta_words(sum, &flow->local_port, &leg->new_dport, 2);
 	leg->port_delta = csum_fold(sum);
 }
 
-/* The leg of packets from pair[from]. Its hop leads to the other host: by the tables, or else by
- * the way that host's SYN came. */
-__noinline int leg_make(struct __sk_buff *skb, __u32 from)
+static __always_inline struct splice_leg *leg_of_flow(const struct flow *flow)
 {
-	const struct splice_leg_key *key, *reverse;
-	struct join_work *work = join_work();
-	const struct splice_conf *conf;
-	struct splice_leg *leg;
-	__u32 zero = 0;
+	const struct splice_range *range = flow_range(flow);
 
-	conf = bpf_map_lookup_elem(&splice_conf, &zero);
-	if (!work || !conf || from > 1)
-		return -1;
-	key = &work->pair.flow[from];
-	reverse = &work->pair.flow[1 - from];
-	leg = &work->leg;
-	__builtin_memset(leg, 0, sizeof(*leg));
-	leg->hop = work->pair.syn[1 - from].hop;
+	return range ? leg_at(range, flow) : NULL;
+}
+
+/*
+ * The leg of packets from pair[from]; it is not live yet. Its hop leads to the other host: by the
+ * tables, or else by the way that host's SYN came. False: the endpoint is not ours, or another
+ * session's.
+ */
+static __noinline bool leg_make(struct __sk_buff *skb, const struct splice_conf *conf,
+				struct join_pair *pair, __u32 from)
+{
+	const struct flow *flow = &pair->flow[from & 1], *other = &pair->flow[!(from & 1)];
+	struct splice_leg *leg = leg_of_flow(flow);
+
+	if (!leg || leg->state != SPLICE_LEG_FREE)
+		return false;
+	leg->flags = pair->side != from ? SPLICE_LEG_PROVIDER : 0;
+	leg->hop = pair->syn[!(from & 1)].hop;
 	leg->epoch = conf->epoch;
-	leg->checked_ns = leg->seen_ns = work->pair.syn[0].seen_ns;
-	if (work->pair.side != from)
-		leg->flags |= SPLICE_LEG_PROVIDER;
-	leg_fill(leg, key, reverse);
+	leg->rendezvous = pair->rendezvous;
+	leg->checked_ns = leg->seen_ns = pair->syn[0].seen_ns;
+	leg->packets = leg->bytes = 0;
+	leg_fill(leg, flow, other);
 	if (hop_lookup(skb, skb->ifindex, &leg->new_src, &leg->new_dst, &leg->hop) ==
 	    BPF_FIB_LKUP_RET_SUCCESS)
 		leg->flags |= SPLICE_LEG_ROUTED;
-	return bpf_map_update_elem(&splice_leg, key, leg, BPF_NOEXIST);
+	return true;
 }
 
-#define SPLICE_EEXIST 17
-
-/* Both legs or none. */
-static __always_inline enum splice_reason legs_make(struct __sk_buff *skb, struct join_pair *pair)
+static __always_inline void leg_set_live(const struct flow *flow)
 {
-	int error = leg_make(skb, 1);
+	struct splice_leg *leg = leg_of_flow(flow);
 
-	if (!error) {
-		error = leg_make(skb, 0);
-		if (error)
-			bpf_map_delete_elem(&splice_leg, &pair->flow[1]);
-	}
-	if (!error)
-		return SPLICE_JOINED;
-	return error == -SPLICE_EEXIST ? SPLICE_SIDE_TAKEN : SPLICE_FULL;
+	if (leg)
+		*(volatile __u8 *)&leg->state = SPLICE_LEG_LIVE;
+}
+
+/* Both legs or none: join_store() lets one CPU come here, and the endpoints are this rendezvous'
+ * own. */
+static __always_inline enum splice_reason
+legs_make(struct __sk_buff *skb, const struct splice_conf *conf, struct join_pair *pair)
+{
+	if (!leg_make(skb, conf, pair, 0) || !leg_make(skb, conf, pair, 1))
+		return SPLICE_SIDE_TAKEN;
+	leg_set_live(&pair->flow[0]);
+	leg_set_live(&pair->flow[1]);
+	return SPLICE_JOINED;
 }
 
 /* The other side's flow: from the address that its probe showed, to its endpoint. */
 static __always_inline bool other_flow(const struct splice_side *side,
-				       const struct splice_syn *other_syn,
-				       struct splice_leg_key *key)
+				       const struct splice_syn *other_syn, struct flow *key)
 {
 	const struct splice_side *other = bpf_map_lookup_elem(&splice_side, &side->other);
 
@@ -248,18 +244,17 @@ static __always_inline enum splice_reason join_again(struct splice_join *join,
 }
 
 /* A first SYN or datagram of this side. */
-static __always_inline enum splice_reason join_first(struct __sk_buff *skb,
-						     const struct splice_side *side,
-						     struct splice_join *join,
-						     struct join_work *work, __u64 half_open_ns)
+static __always_inline enum splice_reason
+join_first(struct __sk_buff *skb, const struct splice_side *side, struct splice_join *join,
+	   struct join_work *work, const struct splice_conf *conf)
 {
 	bool tcp = work->pair.flow[0].proto == IPPROTO_TCP;
-	struct flow *flow = (struct flow *)&work->pair.flow[0];
+	const struct flow *flow = &work->pair.flow[0];
 	struct join_pair *pair = &work->pair;
 	__u64 now = pair->syn[0].seen_ns;
 	enum splice_reason reason;
 
-	reason = join_store(join, pair->side, &pair->syn[0], &pair->syn[1], half_open_ns);
+	reason = join_store(join, pair->side, &pair->syn[0], &pair->syn[1], conf->half_open_ns);
 	if (reason == SPLICE_SYN_HELD)
 		join_tell(SPLICE_EVENT_SYN, side, flow, 0, now);
 	if (reason == SPLICE_SYN_HELD || reason == SPLICE_SYN_AGAIN)
@@ -268,7 +263,7 @@ static __always_inline enum splice_reason join_first(struct __sk_buff *skb,
 		return join_refuse(side, flow, reason, now);
 	reason = SPLICE_EXPIRED;
 	if (other_flow(side, &pair->syn[1], &pair->flow[1]))
-		reason = legs_make(skb, pair);
+		reason = legs_make(skb, conf, pair);
 	if (reason != SPLICE_JOINED) {
 		join_undo(join, pair->side);
 		return join_refuse(side, flow, reason, now);
@@ -301,12 +296,13 @@ __noinline int join_tc(struct __sk_buff *skb, __u32 again)
 	if (!join)
 		return SPLICE_EXPIRED;
 	work->pair.side = side->side & 1;
+	work->pair.rendezvous = side->rendezvous;
 	if (key.proto == IPPROTO_TCP && syn_read_tcp(skb))
-		return join_refuse(side, (struct flow *)&work->pair.flow[0], SPLICE_BAD_SYN,
+		return join_refuse(side, &work->pair.flow[0], SPLICE_BAD_SYN,
 				   work->pair.syn[0].seen_ns);
 	if (again)
 		return join_again(join, work);
-	return join_first(skb, side, join, work, conf->half_open_ns);
+	return join_first(skb, side, join, work, conf);
 }
 
 /* How the packet came, turned round. */
@@ -328,34 +324,36 @@ static __always_inline void join_prepare(struct __sk_buff *skb, const struct pac
 	struct splice_syn *syn = &work->pair.syn[0];
 
 	__builtin_memset(&work->pair, 0, sizeof(work->pair));
-	work->pair.flow[0] = *LEG_KEY(&p->flow);
+	work->pair.flow[0] = p->flow;
 	syn->seen_ns = now;
 	syn->remote_port = p->flow.remote_port;
 	syn_way_back(skb, p, syn);
 	syn_find_place(p, &work->place);
 }
 
-/* What has no leg yet, and SYNs of those that have one. */
+/* At an endpoint of ours, and not a packet of the live leg there; or a SYN of it, again. */
 static __always_inline enum splice_reason join_handle(void *ctx, enum hook hook,
-						      const struct packet *p, bool again, __u64 now,
+						      const struct packet *p,
+						      const struct splice_leg *leg, __u64 now,
 						      struct splice_egress *egress)
 {
-	bool opens = p->flow.proto == IPPROTO_UDP || is_syn(p);
+	bool opens = p->flow.proto == IPPROTO_UDP || is_syn(p), again = leg_is_of(leg, &p->flow);
 	struct splice_local_key key = {
 		.addr = p->flow.local,
 		.port = p->flow.local_port,
 		.proto = p->flow.proto,
 	};
-	const struct splice_side *side = bpf_map_lookup_elem(&splice_side, &key);
+	const struct splice_side *side;
 	enum splice_reason reason;
 	struct join_work *work;
 
-	if (!side || p->fragment == FRAGMENT_LATER)
-		return join_unknown(p, opens);
 	if (p->bad)
 		return SPLICE_MALFORMED;
-	if (!opens)
+	if (!opens || p->fragment == FRAGMENT_LATER)
 		return SPLICE_NO_SESSION;
+	side = bpf_map_lookup_elem(&splice_side, &key);
+	if (!side)
+		return SPLICE_UNANNOUNCED;
 	if (tags_too_many(p, hook))
 		return SPLICE_NO_HOP;
 	reason = again ? SPLICE_TO_TC : join_admit(p, side, now);

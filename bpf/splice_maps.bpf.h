@@ -37,9 +37,10 @@ struct {
 } splice_join SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * SPLICE_SESSIONS);
-	__type(key, struct splice_leg_key);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* the loader: splice_range_legs() of every address */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
 	__type(value, struct splice_leg);
 } splice_leg SEC(".maps");
 

@@ -36,8 +36,9 @@ struct syn_place {
 
 /* The two hosts of a join: [0] the one whose packet is at hand, [1] the other. */
 struct join_pair {
-	struct splice_leg_key flow[2]; /* how their packets arrive */
+	struct flow flow[2]; /* how their packets arrive */
 	struct splice_syn syn[2];
+	__u64 rendezvous;
 	__u32 side; /* of [0] */
 };
 
@@ -62,7 +63,6 @@ struct join_work {
 	struct option_walk walk;
 	struct join_pair pair;
 	struct syn_place place;
-	struct splice_leg leg; /* being made */
 	struct synack synack;
 	struct pseudo old_pseudo, new_pseudo;
 };
@@ -210,8 +210,8 @@ static __always_inline int pseudo_read(struct __sk_buff *skb, const struct syn_p
 				  &pseudo->dst.b[12], 4);
 }
 
-static __always_inline void pseudo_fill(const struct splice_leg_key *to_flow, bool v4,
-					__u32 l4_bytes, struct pseudo *pseudo)
+static __always_inline void pseudo_fill(const struct flow *to_flow, bool v4, __u32 l4_bytes,
+					struct pseudo *pseudo)
 {
 	pseudo->length = bpf_htonl(l4_bytes);
 	pseudo->src = to_flow->local;
@@ -295,8 +295,7 @@ static __always_inline __u32 synack_options(__be32 *option, const struct splice_
 
 /* All but the checksum. `to_flow`: how the receiver's own packets arrive here. Returns its length.
  */
-static __always_inline __u32 synack_build(struct synack *synack,
-					  const struct splice_leg_key *to_flow,
+static __always_inline __u32 synack_build(struct synack *synack, const struct flow *to_flow,
 					  const struct splice_syn *to,
 					  const struct splice_syn *from)
 {
@@ -340,7 +339,7 @@ static __always_inline int synack_clear_options(struct __sk_buff *skb, __u32 off
 }
 
 static __always_inline int synack_write_ip4(struct __sk_buff *skb, const struct syn_place *place,
-					    const struct splice_leg_key *to_flow)
+					    const struct flow *to_flow)
 {
 	__u32 l3 = place->l3, header = place->l4 - place->l3;
 	struct iphdr old, new;
@@ -364,7 +363,7 @@ static __always_inline int synack_write_ip4(struct __sk_buff *skb, const struct 
 }
 
 static __always_inline int synack_write_ip6(struct __sk_buff *skb, const struct syn_place *place,
-					    const struct splice_leg_key *to_flow)
+					    const struct flow *to_flow)
 {
 	__u32 l3 = place->l3, header = place->l4 - place->l3;
 	struct ipv6hdr ip;
@@ -408,7 +407,7 @@ static __always_inline int synack_write_tcp(struct __sk_buff *skb, struct join_w
 __noinline int synack_write(struct __sk_buff *skb, __u32 to)
 {
 	struct join_work *work = join_work();
-	const struct splice_leg_key *to_flow;
+	const struct flow *to_flow;
 	__u32 bytes, sum, check_at;
 	bool v4;
 

@@ -5,29 +5,36 @@
  * A translator (IST) joins two hosts that both connect *to it*. The broker announces the pair; each
  * host is one side of a rendezvous and has a local endpoint (address, port) of the translator to
  * itself. When both sides' first packets have arrived the sides are joined: two legs come into
- * being, one for each direction, and from then on a packet costs one look-up.
+ * being, one for each direction.
  *
  *   map           key                 value               written by        full
  *   splice_conf   0                   splice_conf         loader, agent     -
  *   splice_local  isthmus_addr        splice_range        loader            attach fails
+ *   splice_leg    endpoint's index    splice_leg          BPF makes, agent  no endpoint is free:
+ *                 (array)                                 ends               open is refused
  *   splice_side   splice_local_key    splice_side         agent             open is refused
  *   splice_join   __u64 rendezvous    splice_join         agent makes and   open is refused
  *                                                         deletes, BPF fills
- *   splice_leg    splice_leg_key      splice_leg          BPF makes, agent  new session refused
- *                                                         deletes           (SPLICE_FULL)
  *   splice_frag   splice_frag_key     splice_frag         BPF               LRU: oldest goes
  *   splice_dev    __u32 ifindex       splice_dev          loader            attach fails
  *   splice_stats  splice_reason       isthmus_count       BPF, per CPU      -
  *   splice_event  -                   splice_event        BPF (ring buffer) event lost, counted
  *
+ * splice_leg is the IST table of the thesis (5.2). The thesis hashes the whole flow; here a side
+ * has its endpoint to itself, so the endpoint is the place: splice_local gives the first index of
+ * an address (few entries, always cached), the port the rest, and the remote end is compared. With
+ * 1,000,000 sessions memory is the limit, and an array asks it once, a hash three times in a row
+ * (bucket, collision, element).
+ *
  * Byte order: __be16/__be32 and addresses are wire order, everything else is the host's.
  * Time: nanoseconds of CLOCK_MONOTONIC (bpf_ktime_get_coarse_ns).
  * Locks: splice_join.lock guards the rest of its record; every other record has one writer.
  *
- * Lifetime of a rendezvous: the agent makes splice_join, then both splice_side entries; it deletes
- * all of them, and both legs, in the reverse order when the session has ended. A side past its
- * expires_ns admits nobody, also when no agent runs. Legs outlive their agent: an agent that
- * starts finds every session by its legs.
+ * Lifetime of a rendezvous: the agent makes splice_join, then both splice_side entries. At the end
+ * it deletes the sides (nobody new is admitted), sets both legs' state to SPLICE_LEG_FREE, then
+ * deletes splice_join; only then may an endpoint be given out again. A side past its expires_ns
+ * admits nobody, also when no agent runs. Legs outlive their agent: an agent that starts finds
+ * every session by its legs.
  */
 #ifndef ISTHMUS_MAPS_SPLICE_H
 #define ISTHMUS_MAPS_SPLICE_H
@@ -51,7 +58,6 @@
 #define SPLICE_RECHECK_S     10 /* a leg's next hop is looked up again at latest after this */
 #define SPLICE_FRAG_S	     30 /* a datagram's later fragments are known for this long */
 
-#define SPLICE_SESSIONS	   65536 /* default of `attach --sessions`; each is two legs */
 #define SPLICE_RENDEZVOUS  16384 /* default of `attach --rendezvous` */
 #define SPLICE_FRAGS	   8192
 #define SPLICE_LOCALS	   256
@@ -76,7 +82,6 @@
 	X(SIDE_TAKEN, DROP, "another port of the announced address came first")                    \
 	X(NO_SESSION, DROP, "not a SYN, and no session at this address and port")                  \
 	X(BAD_SYN, DROP, "a SYN with contradicting flags, MD5/AO or broken options")               \
-	X(FULL, DROP, "the session table is full")                                                 \
 	X(TTL, DROP, "TTL or hop limit ended here")                                                \
 	X(FRAGMENT, PASS, "a later fragment whose first one is not known: left to the host")       \
 	X(MALFORMED, DROP, "lengths or headers contradict each other")                             \
@@ -106,12 +111,31 @@ struct splice_conf {
 
 _Static_assert(sizeof(struct splice_conf) == 64, "splice_conf is an ABI");
 
-/* splice_local: ports [low, high] of this address are the datapath's; host byte order. */
+/*
+ * splice_local: ports [low, high] of this address are the datapath's. Its legs are
+ * splice_leg[first] and following: those of TCP by port, then those of UDP.
+ */
 struct splice_range {
-	__u16 low, high;
+	__u16 low, high; /* host byte order */
+	__u32 first;
 };
 
-_Static_assert(sizeof(struct splice_range) == 4, "splice_range is an ABI");
+_Static_assert(sizeof(struct splice_range) == 8, "splice_range is an ABI");
+
+/* splice_leg indices that one address takes. */
+static inline __u32 splice_range_legs(const struct splice_range *range)
+{
+	return 2 * (range->high - range->low + 1u);
+}
+
+/* The index of (port, proto), host byte order; port must be in the range, proto TCP (6) or UDP
+ * (17). */
+static inline __u32 splice_leg_index(const struct splice_range *range, __u16 port, __u8 proto)
+{
+	__u32 index = range->first + port - range->low;
+
+	return proto == 17 ? index + (range->high - range->low + 1u) : index;
+}
 
 /* splice_dev: devices that a route may name. A VLAN device is told as its parent and tag. */
 struct splice_dev {
@@ -216,18 +240,6 @@ struct splice_join {
 
 _Static_assert(sizeof(struct splice_join) == 112, "splice_join is an ABI");
 
-/* splice_leg: one direction of a session, found by what its packets carry on arrival. */
-struct splice_leg_key {
-	struct isthmus_addr remote; /* source */
-	struct isthmus_addr local;  /* destination: an address of the translator */
-	__be16 remote_port;
-	__be16 local_port;
-	__u8 proto;
-	__u8 pad[3];
-};
-
-_Static_assert(sizeof(struct splice_leg_key) == 40, "splice_leg_key is an ABI");
-
 /* splice_leg.flags */
 #define SPLICE_LEG_PURE	    0x01 /* ports stay (pure splice): only addresses change */
 #define SPLICE_LEG_ACKED    0x02 /* this side has answered its SYNACK */
@@ -237,29 +249,37 @@ _Static_assert(sizeof(struct splice_leg_key) == 40, "splice_leg_key is an ABI");
 #define SPLICE_LEG_ROUTED   0x20 /* the routing table gave its hop; else it is the way the SYN came \
 				  */
 
+enum splice_leg_state { SPLICE_LEG_FREE, SPLICE_LEG_LIVE };
+
 /*
- * The other direction's key is { new_dst, new_src, new_dport, new_sport, proto }: nothing else ties
- * the two, and both are made and deleted together. With the kernel's 48 bytes of element header and
- * the key a leg is 192 bytes, three cache lines: at 1,000,000 sessions memory is the limit.
+ * splice_leg: one direction of a session, at the index of the endpoint where its packets arrive.
+ * Each side may be of either family. The other direction's leg is at the endpoint { new_src,
+ * new_sport }, of the same protocol; both are made together and end together. Two cache lines, and
+ * what each packet reads is in the first one but for the hop. The map may be mapped into user space
+ * (BPF_F_MMAPABLE); an agent writes `state` only.
  */
 struct splice_leg {
+	struct isthmus_addr remote;  /* who sends here */
 	struct isthmus_addr new_src; /* the other leg's local address */
 	struct isthmus_addr new_dst; /* the other leg's remote address */
+	__be16 remote_port;
 	__be16 new_sport, new_dport;
 	__u16 addr_delta; /* RFC 1624 sum of ~old + new over both addresses, not complemented */
 	__u16 port_delta; /* the same over both ports; 0 for pure */
+	__u8 state;	  /* enum splice_leg_state; set last */
+	__u8 flags;	  /* SPLICE_LEG_ */
+	__u32 epoch;	  /* splice_conf.epoch when hop was looked up */
+
 	struct splice_hop hop; /* towards new_dst */
-	__u32 epoch;	       /* splice_conf.epoch when hop was looked up */
-	/* Written by each packet: */
-	__u8 flags; /* SPLICE_LEG_ */
-	__u8 pad[7];
+	__u32 pad;
 	__u64 checked_ns; /* when hop was looked up */
+	__u64 rendezvous; /* the session's id */
 	__u64 seen_ns;	  /* last packet */
 	__u64 packets;
 	__u64 bytes; /* IP packets' bytes: from the IP header on */
 };
 
-_Static_assert(sizeof(struct splice_leg) == 104, "splice_leg is an ABI");
+_Static_assert(sizeof(struct splice_leg) == 128, "splice_leg is an ABI");
 
 /* splice_frag: later fragments of a datagram have no ports; the first one's leg is remembered. */
 struct splice_frag_key {
