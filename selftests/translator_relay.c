@@ -6,9 +6,9 @@
  *	                               |                     stranger 127.0.0.2
  *	                          stub broker
  */
-/* link: selftests/lib/translator_stub.c agents/lib/msg.c agents/lib/msg_json.c
- * agents/lib/msg_socket.c agents/lib/msg_tls.c agents/lib/auth.c agents/lib/probe.c
- * agents/lib/address.c */
+/* link: selftests/lib/translator_stub.c agents/lib/auth.c agents/lib/probe.c */
+/* link: agents/lib/msg.c agents/lib/msg_json.c agents/lib/msg_socket.c */
+/* link: agents/lib/msg_tls.c agents/lib/address.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

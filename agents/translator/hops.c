@@ -137,7 +137,7 @@ static void use(struct hops *hops, const struct isthmus_addr *addr, uint32_t ifi
 		hops->translator->counters.neighbours_used++;
 }
 
-static void keep_alive(struct hops *hops)
+void hops_keep_alive(struct hops *hops)
 {
 	struct stale stale = { .hops = hops };
 
@@ -162,7 +162,7 @@ static void on_keep_alive(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	keep_alive(arg);
+	hops_keep_alive(arg);
 }
 
 /* ---- changes */

@@ -56,6 +56,7 @@ int hops_start(struct translator *t, char *error, size_t error_len);
 void hops_free(struct hops *hops);
 /* A hop that a leg uses; called by the sweep. */
 void hops_note(struct hops *hops, const struct splice_leg *leg);
-void hops_swept(struct hops *hops); /* a sweep is complete */
+void hops_swept(struct hops *hops);	 /* a sweep is complete */
+void hops_keep_alive(struct hops *hops); /* called each 10 s */
 
 #endif
