@@ -3,10 +3,9 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-struct {
-	struct bpf_fib_lookup fib;
-	int result;
-} state;
+#include "selftests/assume/fib.h"
+
+struct fib_state state;
 
 SEC("tc")
 int fib_ask(struct __sk_buff *skb)

@@ -6,26 +6,20 @@
  *	client ──[in]── here ──[out]── 10.0.2.0/24, 2001:db8:2::/64
  */
 #include <arpa/inet.h>
-#include <linux/bpf.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "selftests/assume/fib.h"
 #include "selftests/lib/assume.h"
-
-/* Mirrors fib.bpf.c's only variable. */
-struct state {
-	struct bpf_fib_lookup fib;
-	int result;
-};
 
 static const __u8 mac_a[6] = { 2, 0, 0, 0, 0, 0xa }, mac_b[6] = { 2, 0, 0, 0, 0, 0xb };
 
-static struct state ask(int family, const char *dst)
+static struct fib_state ask(int family, const char *dst)
 {
 	const struct packet_spec spec = { .src = PACKET_V4(10, 0, 1, 2),
 					  .dst = PACKET_V4(10, 0, 2, 2) };
-	struct state state = { .fib = { .ifindex = if_nametoindex("in"), .family = family } };
+	struct fib_state state = { .fib = { .ifindex = if_nametoindex("in"), .family = family } };
 	struct packet packet;
 
 	if (family == AF_INET) {
@@ -44,7 +38,7 @@ static struct state ask(int family, const char *dst)
 
 static void expect(int family, const char *dst, int result, const char *name)
 {
-	struct state state = ask(family, dst);
+	struct fib_state state = ask(family, dst);
 
 	assume(state.result == result, name, "result %d, not %d", state.result, result);
 }
@@ -52,7 +46,7 @@ static void expect(int family, const char *dst, int result, const char *name)
 static void expect_hop(int family, const char *dst, const char *dev, const __u8 mac[6],
 		       const char *name)
 {
-	struct state state = ask(family, dst);
+	struct fib_state state = ask(family, dst);
 	__u8 own[6];
 
 	assume_mac(dev, own);
@@ -100,7 +94,7 @@ static void check_v6(void)
 /* A route over a VLAN device names that device: its parent and tag are ours to know. */
 static void check_vlan(void)
 {
-	struct state state;
+	struct fib_state state;
 
 	if (assume_try("ip link add link out name tagged type vlan id 7")) {
 		assume_skip("a VLAN device is named itself", "no 8021q in this kernel");
