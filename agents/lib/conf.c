@@ -30,7 +30,7 @@ struct gathering {
 	size_t error_len;
 	bool failed;
 	FILE *file;
-	bool long_line;
+	int line, failed_line, long_line; /* 0 = none */
 };
 
 static void fail(struct gathering *g, const char *format, ...)
@@ -43,6 +43,7 @@ static void fail(struct gathering *g, const char *format, ...)
 	if (g->failed) /* the first one is the one to mend */
 		return;
 	g->failed = true;
+	g->failed_line = g->line;
 	va_start(args, format);
 	vsnprintf(g->error, g->error_len, format, args);
 	va_end(args);
@@ -229,18 +230,30 @@ static char *read_ini_line(char *text, int size, void *arg)
 	struct gathering *g = arg;
 	char *line = fgets(text, size, g->file);
 
+	g->line++;
 	if (line && !strchr(line, '\n') && !feof(g->file)) {
-		g->long_line = true;
+		if (!g->long_line)
+			g->long_line = g->line;
 		memcpy(text, "]", 2); /* no INI, so that its number is told */
 	}
 	return line;
+}
+
+/* inih tells the first bad line; why is ours to say where our handler refused that line. */
+static const char *explain(const struct gathering *g, int line)
+{
+	if (line == g->long_line)
+		return "neither [section] nor name = value of at most 197 bytes";
+	if (line == g->failed_line)
+		return g->error;
+	return "neither [section] nor name = value";
 }
 
 int conf_read(const char *path, const struct conf_option *table, size_t count, void *settings,
 	      char *error, size_t error_len)
 {
 	struct gathering g = { .table = table, .table_count = count };
-	char what[256] = "neither [section] nor name = value";
+	char what[256];
 	int line, rc;
 
 	g.error = what;
@@ -253,16 +266,14 @@ int conf_read(const char *path, const struct conf_option *table, size_t count, v
 	}
 	line = ini_parse_stream(read_ini_line, &g, take_key, &g);
 	if (!line && ferror(g.file)) {
-		line = 1;
 		fail(&g, "cannot be read: %s", strerror(errno));
+		line = g.failed_line;
 	}
 	fclose(g.file);
-	if (line && g.long_line)
-		fail(&g, "neither [section] nor name = value of at most 197 bytes");
 	g.failed = g.failed || line;
 	rc = finish(&g, settings);
 	if (rc)
-		snprintf(error, error_len, "%s:%d: %s", path, line, what);
+		snprintf(error, error_len, "%s:%d: %s", path, line, explain(&g, line));
 	return rc;
 }
 
