@@ -167,16 +167,13 @@ static void stream_connect(struct stream *s)
 	watch(s, opt.udp ? EPOLLIN : EPOLLOUT);
 }
 
-/*
- * The other end may not listen yet, or the relay may not be ready: try again until the time-out.
- * At random moments: two ends that connect to each other without a relay must meet.
- */
+/* The other end may not listen yet, or the relay may not be ready: try again until the time-out. */
 static void stream_retry(struct stream *s)
 {
 	close(s->fd);
 	s->fd = -1;
 	s->state = WAITING;
-	s->due_ns = flow_now() + RETRY_NS / 2 + random() % RETRY_NS;
+	s->due_ns = flow_now() + RETRY_NS;
 }
 
 static void stream_connected(struct stream *s)
@@ -579,7 +576,6 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	make_pattern();
-	srandom(flow_now());
 	error = start();
 	if (error) {
 		fprintf(stderr, "flow: cannot listen: %s\n", strerror(-error));

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+#
+# What every stem's bench needs: relays to measure, samples, medians, bars.
+#
+#	. "${0%/*}/lib/bench.sh"
+#
+# A sample is one line in $TMP/samples: `{"bench":STEM,"name":NAME,"round":N,"value":X,...}`. A bar is one line
+# in $TMP/bars. BENCH_OUT, a directory that bench/run gives, gets both at the end.
+
+# shellcheck source=selftests/lib/net.sh
+. "${BASH_SOURCE[0]%/*}/../../lib/net.sh"
+
+BENCH_TOOLS=$B/selftests/bench
+: "${BENCH_OUT:=$TMP}" "${ROUNDS:=7}"
+: >"$BENCH_OUT/$STORY.samples"
+: >"$BENCH_OUT/$STORY.bars"
+
+# ---- numbers
+
+# sample NAME ROUND VALUE [JSON]: JSON is the tool's own line, kept with it.
+sample() {
+	jq -cn --arg bench "$STORY" --arg name "$1" --argjson round "$2" --argjson value "$3" \
+		--argjson raw "${4:-null}" '{bench: $bench, name: $name, round: $round, value: $value, raw: $raw}' \
+		>>"$BENCH_OUT/$STORY.samples"
+}
+
+# median NAME: of its samples.
+median() {
+	jq -s --arg name "$1" '[.[] | select(.name == $name) | .value] | sort |
+		if length == 0 then error("no sample of " + $name)
+		elif length % 2 == 1 then .[length / 2 | floor]
+		else (.[length / 2 - 1] + .[length / 2]) / 2 end' "$BENCH_OUT/$STORY.samples"
+}
+
+calculate() { jq -n "$1"; } # EXPRESSION of numbers
+
+# bar NAME VALUE OP LIMIT: OP is >=, <= or =.
+bar() {
+	local verdict=short op=$3
+	[ "$op" != = ] || op='=='
+	[ "$(jq -n "$2 $op $4")" != true ] || verdict=ok
+	printf 'bar %s.%s value=%s limit=%s%s %s\n' "$STORY" "$1" "$(printf '%.4g' "$2")" "$3" "$4" "$verdict" |
+		tee -a "$BENCH_OUT/$STORY.bars"
+}
+
+# ---- relays
+
+# relay_trio NAME: a generator, a relay and a sink in a row; every address of lib/sessions.h lives at the ends.
+#
+#   NAME-g gen ─── left NAME-r right ─── sink NAME-s
+#   10.1.0.2    10.1.0.1      10.2.0.1     10.2.0.2
+#   10.128.0.0/12                           10.144.0.0/12
+relay_trio() {
+	local name=$1
+	net_ns "$name-g" "$name-r" "$name-s"
+	net_link "$name-g" gen 10.1.0.2/24,10.128.0.2/32 "$name-r" left 10.1.0.1/24
+	net_link "$name-r" right 10.2.0.1/24 "$name-s" sink 10.2.0.2/24,10.144.0.2/32
+	in_ns "$name-g" ip route add default via 10.1.0.1 src 10.128.0.2
+	in_ns "$name-s" ip route add default via 10.2.0.1 src 10.144.0.2
+	in_ns "$name-r" ip route add 10.128.0.0/12 via 10.1.0.2
+	in_ns "$name-r" ip route add 10.144.0.0/12 via 10.2.0.2
+	net_forward "$name-r"
+	relay_neighbour "$name" g gen 10.1.0.1 r left
+	relay_neighbour "$name" r left 10.1.0.2 g gen
+	relay_neighbour "$name" r right 10.2.0.2 s sink
+	relay_neighbour "$name" s sink 10.2.0.1 r right
+}
+
+# No address resolution in the middle of a measurement.
+relay_neighbour() { # NAME END DEV ADDRESS OTHER_END OTHER_DEV
+	in_ns "$1-$2" ip neigh replace "$4" lladdr "$(mac "$1-$5" "$6")" dev "$3" nud permanent
+}
+
+mac() { in_ns "$1" ip -j link show dev "$2" | jq -r '.[0].address'; } # NS DEV
+
+# relay_xdp NAME: all four devices as native XDP wants them.
+relay_xdp() {
+	net_xdp_ready "$1-g" gen
+	net_xdp_ready "$1-r" left
+	net_xdp_ready "$1-r" right
+	net_xdp_ready "$1-s" sink
+}
+
+# yardstick NS DEV OBJECT PROGRAM [TARGET]: its maps are pinned below the instance, at NS-DEV.
+yardstick() {
+	mkdir -p "$PINS/$INSTANCE/bench"
+	in_ns "$1" "$BENCH_TOOLS/attach" "$2" "$BENCH_TOOLS/$3.bpf.o" "$4" "$PINS/$INSTANCE/bench/$1-$2" ${5:+"$5"}
+}
+
+# generate NAME COUNTER_NS COUNTER_DEV OPTIONS...: one line of JSON.
+generate() {
+	local name=$1 count=$PINS/$INSTANCE/bench/$2-$3/sink_count
+	shift 3
+	in_ns "$name-g" "$BENCH_TOOLS/gen" --dev gen --to "$(mac "$name-r" left)" --object "$BENCH_TOOLS/gen.bpf.o" \
+		--count "$count" "$@"
+}
