@@ -24,7 +24,7 @@ B=$(realpath "$B")
 PATH=$B:$PATH:/usr/sbin:/sbin
 PINS=/sys/fs/bpf/isthmus
 NET_SPAWNED=()
-NET_PASSED=0 NET_FAILED=0 NET_FINISHED=
+NET_PASSED=0 NET_FAILED=0
 NET_OWNER=$BASHPID
 SPAWNED=
 
@@ -292,11 +292,11 @@ net_cleanup() {
 	trap '' INT TERM
 	trap - EXIT ERR
 	set +e
-	if [ "$status" != 0 ] && [ -z "$NET_FINISHED" ]; then
+	if [ "$status" != 0 ]; then
 		echo "not ok $STORY: runs to its end # exit $status at line $line"
 		NET_FAILED=$((NET_FAILED + 1))
 	fi
-	if [ "$NET_FAILED" != 0 ]; then
+	if [ "$NET_FAILED" != 0 ] && [ "$status" -lt 128 ]; then
 		net_show_logs
 	fi
 	if declare -F story_end >/dev/null; then

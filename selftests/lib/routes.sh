@@ -93,15 +93,31 @@ flow_run() { # NAME ROLES-OF-SUBSCRIBER PROVIDER SUBSCRIBER
 	wait "$provider"
 }
 
-# measure NAME BULK_PROVIDER BULK_SUBSCRIBER PING_PROVIDER PING_SUBSCRIBER
-# Sets MBIT, RTT (µs, median), CPU (busy seconds of the whole machine for each GB).
+# measure NAME BULK_PROVIDER BULK_SUBSCRIBER PING_PROVIDER PING_SUBSCRIBER: one run of a route. Appends to
+# $TMP/NAME.runs: Mbit/s, median round trip in µs, busy CPU seconds of the whole machine for each GB.
 measure() {
 	local busy
 	busy=$(busy_ticks)
 	flow_run "$1-bulk" "--role send --seconds $ROUTE_SECONDS" "$2 --role recv" "$3"
 	busy=$(($(busy_ticks) - busy))
-	flow_run "$1-ping" "--role ping --seconds 1" "$4 --role echo" "$5"
-	MBIT=$(json "$1-bulk-provider.json" '.mbit_s | round')
-	RTT=$(json "$1-ping.json" .rtt_us.p50)
-	CPU=$(json "$1-bulk-provider.json" "$busy / $(getconf CLK_TCK) / (.received / 1e9)")
+	flow_run "$1-ping" "--role ping --seconds 0.7" "$4 --role echo" "$5"
+	echo "$(json "$1-bulk-provider.json" .mbit_s) $(json "$1-ping.json" .rtt_us.p50)" \
+		"$(json "$1-bulk-provider.json" "$busy / $(getconf CLK_TCK) / (.received / 1e9)")" >>"$TMP/$1.runs"
 }
+
+measure_open() { # NAME ADDRESS: the provider listens, the subscriber connects to ADDRESS
+	measure "$1" "--listen --bind 192.168.1.10:7000" "--connect $2:7000" \
+		"--listen --bind 192.168.1.10:7001" "--connect $2:7001"
+}
+
+# measure_pair NAME LINE0 LINE1: both connect, to where two lines of lib/pair.py say.
+measure_pair() {
+	local bulk ping
+	read -ra bulk <<<"$2"
+	read -ra ping <<<"$3"
+	measure "$1" "--connect ${bulk[4]}:${bulk[5]}" "--connect ${bulk[1]}:${bulk[2]}" \
+		"--connect ${ping[4]}:${ping[5]}" "--connect ${ping[1]}:${ping[2]}"
+}
+
+# median_of NAME COLUMN
+median_of() { cut -d' ' -f"$2" "$TMP/$1.runs" | sort -g | sed -n "$((($(wc -l <"$TMP/$1.runs") + 1) / 2))p"; }

@@ -10,21 +10,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/if_link.h>
 #include <linux/pkt_cls.h>
 
 #include "bpf/splice.skel.h"
 #include "selftests/lib/splice_fixture.h"
 #include "selftests/lib/splice_wire.h"
 
-#define DEFAULT_LEGS 4096
-#define HOUR_NS	     3600000000000ull
-#define SECOND_NS    1000000000ull
+#define DEFAULT_LEGS		   4096
+#define FIXTURE_EPOCH		   7
+#define TEST_SKB_CHECKSUM_COMPLETE (1u << 2) /* BPF_F_TEST_SKB_CHECKSUM_COMPLETE of Linux 6.15 */
+#define HOUR_NS			   3600000000000ull
+#define SECOND_NS		   1000000000ull
 
 const struct isthmus_addr fixture_local[2] = { PACKET_V4(203, 0, 113, 1), PACKET_V6(0xff, 1) };
 const struct isthmus_addr fixture_remote[2][2] = {
@@ -80,23 +84,37 @@ void splice_fixture_set_conf(struct splice_fixture *fx, const struct splice_conf
 	splice_fixture_put(fx, "splice_conf", &zero, conf);
 }
 
+void splice_fixture_own(struct splice_fixture *fx, const struct isthmus_addr *addr, __u16 low,
+			__u16 high)
+{
+	struct fixture_range *range = &fx->range[fx->ranges++];
+
+	range->addr = *addr;
+	range->ports.low = low;
+	range->ports.high = high;
+	range->ports.first = fx->legs;
+	fx->legs += 2 * (high - low + 1);
+	if (fx->ranges > FIXTURE_RANGES || fx->legs > FIXTURE_LEGS)
+		abort();
+	splice_fixture_put(fx, "splice_local", addr, &range->ports);
+}
+
 static void fill_conf(struct splice_fixture *fx)
 {
 	struct splice_conf conf = {
 		.half_open_ns = SPLICE_HALF_OPEN_S * SECOND_NS,
 		.recheck_ns = HOUR_NS, /* a test that wants hops looked up again says so */
 		.frag_ns = SPLICE_FRAG_S * SECOND_NS,
-		.epoch = 7,
+		.epoch = FIXTURE_EPOCH,
 		.abi = SPLICE_ABI,
 	};
-	struct splice_range range = { FIXTURE_LOW, FIXTURE_HIGH };
 	struct stat self;
 
 	if (!stat("/proc/self/ns/net", &self))
 		conf.netns = self.st_ino;
 	splice_fixture_set_conf(fx, &conf);
-	splice_fixture_put(fx, "splice_local", &fixture_local[0], &range);
-	splice_fixture_put(fx, "splice_local", &fixture_local[1], &range);
+	splice_fixture_own(fx, &fixture_local[0], FIXTURE_LOW, FIXTURE_HIGH);
+	splice_fixture_own(fx, &fixture_local[1], FIXTURE_LOW, FIXTURE_HIGH);
 	for (int i = 0; i < 2; i++) {
 		struct splice_dev dev = { .ifindex = fx->ifindex[i], .hook = SPLICE_HOOK_TC };
 
@@ -117,13 +135,11 @@ static int take_event(void *context, void *data, size_t len)
 
 static int load(struct splice_fixture *fx, const struct splice_fixture_options *options)
 {
-	struct bpf_map *map;
-
 	fx->skel = splice_bpf__open();
 	if (!fx->skel)
 		return -errno;
-	map = bpf_object__find_map_by_name(fx->skel->obj, "splice_leg");
-	bpf_map__set_max_entries(map, options->legs ? options->legs : DEFAULT_LEGS);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(fx->skel->obj, "splice_leg"),
+				 FIXTURE_LEGS);
 	fx->skel->rodata->splice_any_source = options->any_source;
 	fx->skel->rodata->splice_xdp_tx = !options->no_tx;
 	/* Hash maps are made when loaded; large defaults would cost each test seconds. */
@@ -133,6 +149,12 @@ static int load(struct splice_fixture *fx, const struct splice_fixture_options *
 		return -errno;
 	fx->program[FIXTURE_XDP] = bpf_program__fd(fx->skel->progs.splice_xdp);
 	fx->program[FIXTURE_TC] = bpf_program__fd(fx->skel->progs.splice_tc);
+	fx->leg = mmap(NULL, FIXTURE_LEGS * sizeof(*fx->leg), PROT_READ | PROT_WRITE, MAP_SHARED,
+		       splice_fixture_map(fx, "splice_leg"), 0);
+	if (fx->leg == MAP_FAILED) {
+		fx->leg = NULL;
+		return -errno;
+	}
 	fx->ring = ring_buffer__new(splice_fixture_map(fx, "splice_event"), take_event, fx, NULL);
 	return fx->ring ? 0 : -errno;
 }
@@ -161,6 +183,9 @@ void splice_fixture_close(struct splice_fixture *fx)
 {
 	ring_buffer__free(fx->ring);
 	fx->ring = NULL;
+	if (fx->leg)
+		munmap(fx->leg, FIXTURE_LEGS * sizeof(*fx->leg));
+	fx->leg = NULL;
 	splice_bpf__destroy(fx->skel);
 	fx->skel = NULL;
 	splice_wire_close(fx);
@@ -208,7 +233,7 @@ static void read_counts(struct splice_fixture *fx, struct isthmus_count *add)
 
 void splice_fixture_clear(struct splice_fixture *fx)
 {
-	empty_map(fx, "splice_leg");
+	memset(fx->leg, 0, fx->legs * sizeof(*fx->leg));
 	empty_map(fx, "splice_side");
 	empty_map(fx, "splice_join");
 	empty_map(fx, "splice_frag");
@@ -237,10 +262,10 @@ void splice_fixture_session(const struct splice_fixture *fx, bool v6, __u8 proto
 		memcpy(end->hop.src_mac, fx->mac[i], 6);
 	}
 	/* Figure 4.7: pure, each side's source port is the other's destination port. */
-	session->end[0].remote_port = 40001;
+	session->end[0].remote_port = pure ? 20501 : 40001;
 	session->end[0].local_port = 20001;
 	session->end[1].remote_port = pure ? 20001 : 51234;
-	session->end[1].local_port = pure ? 40001 : 20002;
+	session->end[1].local_port = pure ? 20501 : 20002;
 }
 
 void splice_fixture_spec(const struct splice_fixture *fx, const struct splice_session *session,
@@ -304,16 +329,25 @@ void splice_fixture_set_join(struct splice_fixture *fx, const struct splice_sess
 	splice_fixture_put(fx, "splice_join", &session->id, value);
 }
 
-static void leg_key(const struct splice_session *session, int from, struct splice_leg_key *key)
+/* Where packets of this side find their leg: by address, protocol and port (maps/splice.h). */
+static struct splice_leg *leg_of(struct splice_fixture *fx, const struct splice_session *session,
+				 int from)
 {
 	const struct splice_end *end = &session->end[from];
 
-	memset(key, 0, sizeof(*key));
-	key->remote = end->remote;
-	key->local = end->local;
-	key->remote_port = htons(end->remote_port);
-	key->local_port = htons(end->local_port);
-	key->proto = session->proto;
+	for (int i = 0; i < fx->ranges; i++) {
+		const struct splice_range *ports = &fx->range[i].ports;
+		__u32 index = ports->first + end->local_port - ports->low;
+
+		if (memcmp(&fx->range[i].addr, &end->local, sizeof(end->local)) ||
+		    end->local_port < ports->low || end->local_port > ports->high)
+			continue;
+		if (session->proto == IPPROTO_UDP)
+			index += ports->high - ports->low + 1;
+		return &fx->leg[index];
+	}
+	fprintf(stderr, "a session whose endpoint is not owned\n");
+	abort();
 }
 
 /* ~old + new over the words of both (RFC 1624), as the words lie in memory. */
@@ -322,52 +356,69 @@ static __u32 delta_of(const void *old, const void *new, size_t len)
 	return (__u16)~packet_sum(old, len, 0) + packet_sum(new, len, 0);
 }
 
-void splice_fixture_leg(const struct splice_session *session, int from, struct splice_leg_key *key,
-			struct splice_leg *value)
+void splice_fixture_leg(const struct splice_session *session, int from, struct splice_leg *leg)
 {
 	const struct splice_end *in = &session->end[from], *out = &session->end[!from];
-	struct splice_leg_key other;
+	__be16 old[2] = { htons(in->remote_port), htons(in->local_port) };
+	__be16 new[2] = { htons(out->local_port), htons(out->remote_port) };
+	__u32 addresses;
 
-	leg_key(session, from, key);
-	leg_key(session, !from, &other);
-	memset(value, 0, sizeof(*value));
-	value->new_src = out->local;
-	value->new_dst = out->remote;
-	value->new_sport = htons(out->local_port);
-	value->new_dport = htons(out->remote_port);
-	value->addr_delta = htons(packet_sum(NULL, 0,
-					     delta_of(&in->remote, &out->local, 16) +
-						     delta_of(&in->local, &out->remote, 16)));
+	memset(leg, 0, sizeof(*leg));
+	leg->remote = in->remote;
+	leg->remote_port = old[0];
+	leg->new_src = out->local;
+	leg->new_dst = out->remote;
+	leg->new_sport = new[0];
+	leg->new_dport = new[1];
+	addresses = delta_of(&in->remote, &out->local, 16) + delta_of(&in->local, &out->remote, 16);
+	leg->addr_delta = htons(packet_sum(NULL, 0, addresses));
 	if (!session->pure)
-		value->port_delta = htons(
-			packet_sum(NULL, 0,
-				   delta_of(&key->remote_port, &other.local_port, 2) +
-					   delta_of(&key->local_port, &other.remote_port, 2)));
-	value->hop = out->hop;
-	value->epoch = 7;
-	value->flags = (session->pure ? SPLICE_LEG_PURE : 0) | (from ? SPLICE_LEG_PROVIDER : 0);
-	value->checked_ns = splice_fixture_now();
-	value->seen_ns = value->checked_ns;
+		leg->port_delta = htons(packet_sum(NULL, 0, delta_of(old, new, 4)));
+	leg->state = SPLICE_LEG_LIVE;
+	leg->flags = (session->pure ? SPLICE_LEG_PURE : 0) | (from ? SPLICE_LEG_PROVIDER : 0);
+	leg->hop = out->hop;
+	leg->epoch = FIXTURE_EPOCH;
+	leg->rendezvous = session->id;
+	leg->checked_ns = splice_fixture_now();
+	leg->seen_ns = leg->checked_ns;
+}
+
+void splice_fixture_put_leg(struct splice_fixture *fx, const struct splice_session *session,
+			    int from, const struct splice_leg *leg)
+{
+	*leg_of(fx, session, from) = *leg;
 }
 
 void splice_fixture_legs(struct splice_fixture *fx, const struct splice_session *session)
 {
-	struct splice_leg_key key;
 	struct splice_leg leg;
 
 	for (int from = 0; from < 2; from++) {
-		splice_fixture_leg(session, from, &key, &leg);
-		splice_fixture_put(fx, "splice_leg", &key, &leg);
+		splice_fixture_leg(session, from, &leg);
+		splice_fixture_put_leg(fx, session, from, &leg);
 	}
 }
 
-bool splice_fixture_get_leg(struct splice_fixture *fx, const struct splice_session *session,
-			    int from, struct splice_leg *value)
+void splice_fixture_end(struct splice_fixture *fx, const struct splice_session *session)
 {
-	struct splice_leg_key key;
+	for (int from = 0; from < 2; from++)
+		leg_of(fx, session, from)->state = SPLICE_LEG_FREE;
+}
 
-	leg_key(session, from, &key);
-	return !bpf_map_lookup_elem(splice_fixture_map(fx, "splice_leg"), &key, value);
+bool splice_fixture_get_leg(struct splice_fixture *fx, const struct splice_session *session,
+			    int from, struct splice_leg *leg)
+{
+	*leg = *leg_of(fx, session, from);
+	return leg->state == SPLICE_LEG_LIVE;
+}
+
+int splice_fixture_live_legs(const struct splice_fixture *fx)
+{
+	int live = 0;
+
+	for (__u32 i = 0; i < FIXTURE_LEGS; i++)
+		live += fx->leg[i].state != SPLICE_LEG_FREE;
+	return live;
 }
 
 /* The one reason that was counted, for one packet (or its segments) of this length; else -1. */
@@ -404,7 +455,11 @@ void splice_fixture_run_uncounted(struct splice_fixture *fx, enum fixture_hook h
 
 	opts.ctx_in = hook == FIXTURE_XDP ? (void *)&xdp : (void *)&skb;
 	opts.ctx_size_in = hook == FIXTURE_XDP ? sizeof(xdp) : sizeof(skb);
+	opts.flags = fx->complete && hook == FIXTURE_TC ? TEST_SKB_CHECKSUM_COMPLETE : 0;
 	err = bpf_prog_test_run_opts(fx->program[hook], &opts);
+	result->verdict = err;
+	if (err && fx->complete)
+		return;
 	if (err) {
 		fprintf(stderr, "test run of %zu bytes: %s\n", in->len, strerror(-err));
 		abort();
@@ -450,4 +505,37 @@ void splice_fixture_run_both(struct splice_fixture *fx, int link, const struct p
 	splice_fixture_run(fx, FIXTURE_XDP, link, in, result);
 	if (result->reason == SPLICE_TO_TC)
 		splice_fixture_run(fx, FIXTURE_TC, link, in, result);
+}
+
+static int attach_link(struct splice_fixture *fx, int link, enum fixture_hook hook)
+{
+	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = fx->ifindex[link], .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = fx->program[FIXTURE_TC]);
+	int err;
+
+	err = bpf_tc_hook_create(&at);
+	if (!err || err == -EEXIST)
+		err = bpf_tc_attach(&at, &options);
+	if (!err && hook == FIXTURE_XDP)
+		err = bpf_xdp_attach(fx->ifindex[link], fx->program[FIXTURE_XDP],
+				     XDP_FLAGS_SKB_MODE, NULL);
+	return err;
+}
+
+int splice_fixture_attach(struct splice_fixture *fx, enum fixture_hook hook)
+{
+	int err = attach_link(fx, 0, hook);
+
+	return err ? err : attach_link(fx, 1, hook);
+}
+
+void splice_fixture_detach(struct splice_fixture *fx)
+{
+	for (int i = 0; i < 2; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = fx->ifindex[i],
+			    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+		bpf_xdp_detach(fx->ifindex[i], XDP_FLAGS_SKB_MODE, NULL);
+		bpf_tc_hook_destroy(&at);
+	}
 }

@@ -17,6 +17,11 @@
 #include "maps/splice.h"
 #include "selftests/lib/packet.h"
 
+#define FIXTURE_LOW    20000 /* owned ports of fixture_local */
+#define FIXTURE_HIGH   20999
+#define FIXTURE_RANGES 64
+#define FIXTURE_LEGS   16384 /* size of splice_leg */
+
 enum fixture_hook { FIXTURE_XDP, FIXTURE_TC, FIXTURE_HOOKS };
 
 struct splice_end {
@@ -37,18 +42,26 @@ struct splice_fixture {
 	struct splice_bpf *skel;
 	int program[FIXTURE_HOOKS];
 	__u32 ifindex[2];
-	__u8 mac[2][6];	     /* of the links */
-	__u8 host_mac[2][6]; /* of the hosts behind them */
-	int far[2];	     /* AF_PACKET sockets */
+	__u8 mac[2][6];		/* of the links */
+	__u8 host_mac[2][6];	/* of the hosts behind them */
+	int far[2];		/* AF_PACKET sockets */
+	struct splice_leg *leg; /* splice_leg, mapped */
+	__u32 legs;		/* of them in use by ranges */
+	struct fixture_range {
+		struct isthmus_addr addr;
+		struct splice_range ports;
+	} range[FIXTURE_RANGES];
+	int ranges;
 	struct isthmus_count seen[SPLICE_REASON_COUNT];
 	struct ring_buffer *ring;
 	struct splice_event event; /* the last */
 	int events;
 	__u32 gso_size, gso_segments; /* of the packets that tc is given; 0 = none */
+	bool complete; /* tc is given CHECKSUM_COMPLETE, which must be right afterwards (6.15) */
 };
 
 struct splice_result {
-	int verdict; /* as the hook calls it */
+	int verdict; /* as the hook calls it; -EBADMSG: CHECKSUM_COMPLETE is wrong afterwards */
 	/* What was counted; reason is -1 if not exactly one was, or not one packet of this length.
 	 */
 	int reason;
@@ -57,14 +70,10 @@ struct splice_result {
 	struct packet out;
 };
 
-#define FIXTURE_LOW  20000 /* owned ports of FIXTURE_LOCAL */
-#define FIXTURE_HIGH 49999
-
 extern const struct isthmus_addr fixture_local[2];     /* [0] IPv4, [1] IPv6 */
 extern const struct isthmus_addr fixture_remote[2][2]; /* by side, then family */
 
 struct splice_fixture_options {
-	__u32 legs;	 /* size of splice_leg; 0 = enough */
 	bool any_source; /* the check of the source is off: a control */
 	bool no_tx;	 /* XDP sends by redirect also where a packet came from */
 };
@@ -89,12 +98,24 @@ void splice_fixture_announce(struct splice_fixture *fx, const struct splice_sess
 void splice_fixture_side(const struct splice_session *session, int side,
 			 struct splice_local_key *key, struct splice_side *value);
 
-/* Puts both legs, as joined. */
+/* Makes ports [low, high] of one more address the datapath's; at most FIXTURE_RANGES in all. */
+void splice_fixture_own(struct splice_fixture *fx, const struct isthmus_addr *addr, __u16 low,
+			__u16 high);
+
+/* Puts both legs, as joined; ends both, as an agent does. */
 void splice_fixture_legs(struct splice_fixture *fx, const struct splice_session *session);
-void splice_fixture_leg(const struct splice_session *session, int from, struct splice_leg_key *key,
-			struct splice_leg *value);
+void splice_fixture_end(struct splice_fixture *fx, const struct splice_session *session);
+
+/* The leg of packets from this side, as a join would make it. */
+void splice_fixture_leg(const struct splice_session *session, int from, struct splice_leg *leg);
+void splice_fixture_put_leg(struct splice_fixture *fx, const struct splice_session *session,
+			    int from, const struct splice_leg *leg);
+/* Reads it; false if it is not live. */
 bool splice_fixture_get_leg(struct splice_fixture *fx, const struct splice_session *session,
-			    int from, struct splice_leg *value);
+			    int from, struct splice_leg *leg);
+/* Live ones in the whole table. */
+int splice_fixture_live_legs(const struct splice_fixture *fx);
+
 void splice_fixture_get_join(struct splice_fixture *fx, const struct splice_session *session,
 			     struct splice_join *value);
 void splice_fixture_set_join(struct splice_fixture *fx, const struct splice_session *session,
@@ -123,6 +144,11 @@ int splice_fixture_verdict(enum fixture_hook hook, int reason, bool same_link);
 /* Runs XDP and, if it says TO_TC, tc: how a packet fares where XDP is attached. */
 void splice_fixture_run_both(struct splice_fixture *fx, int link, const struct packet *in,
 			     struct splice_result *result);
+
+/* Attaches tc, or generic XDP and tc, to both links; frames that the far ends send are then
+ * handled. -errno. */
+int splice_fixture_attach(struct splice_fixture *fx, enum fixture_hook hook);
+void splice_fixture_detach(struct splice_fixture *fx);
 
 /* Sends by, and next IP packet received at, a far end; false after 200 ms without one. */
 void splice_fixture_send(struct splice_fixture *fx, int link, const struct packet *packet);
