@@ -201,13 +201,12 @@ static void check_leg(const struct row *row, const struct setting *at,
 /* As joined, and not seen for long. */
 static void put_legs(const struct splice_session *session)
 {
-	struct splice_leg_key key;
 	struct splice_leg leg;
 
 	for (int from = 0; from < 2; from++) {
-		splice_fixture_leg(session, from, &key, &leg);
+		splice_fixture_leg(session, from, &leg);
 		leg.seen_ns = 1;
-		splice_fixture_put(&fx, "splice_leg", &key, &leg);
+		splice_fixture_put_leg(&fx, session, from, &leg);
 	}
 }
 

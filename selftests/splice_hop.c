@@ -82,13 +82,12 @@ static void forward(const struct splice_session *session, enum fixture_hook hook
 
 static void put_routed_legs(const struct splice_session *session, __u8 flags)
 {
-	struct splice_leg_key key;
 	struct splice_leg leg;
 
 	for (int from = 0; from < 2; from++) {
-		splice_fixture_leg(session, from, &key, &leg);
+		splice_fixture_leg(session, from, &leg);
 		leg.flags |= flags;
-		splice_fixture_put(&fx, "splice_leg", &key, &leg);
+		splice_fixture_put_leg(&fx, session, from, &leg);
 	}
 }
 
@@ -131,20 +130,19 @@ static void test_new_epoch(void **state)
 
 static void run_recheck(struct splice_session *session, enum fixture_hook hook)
 {
-	struct splice_leg_key key;
 	struct splice_leg leg;
 
-	splice_fixture_leg(session, 0, &key, &leg);
+	splice_fixture_leg(session, 0, &leg);
 	leg.flags |= SPLICE_LEG_ROUTED;
-	splice_fixture_put(&fx, "splice_leg", &key, &leg);
+	splice_fixture_put_leg(&fx, session, 0, &leg);
 	neighbours_move(true);
 	set_conf(7, 10000000000ull);
 	forward(session, hook, SPLICE_FORWARDED); /* checked just now */
 	leg.checked_ns = splice_fixture_now() - 9000000000ull;
-	splice_fixture_put(&fx, "splice_leg", &key, &leg);
+	splice_fixture_put_leg(&fx, session, 0, &leg);
 	forward(session, hook, SPLICE_FORWARDED);
 	leg.checked_ns = splice_fixture_now() - 11000000000ull;
-	splice_fixture_put(&fx, "splice_leg", &key, &leg);
+	splice_fixture_put_leg(&fx, session, 0, &leg);
 	memcpy(session->end[1].hop.dst_mac, moved_mac, 6);
 	forward(session, hook, SPLICE_FORWARDED);
 	assert_true(splice_fixture_get_leg(&fx, session, 0, &leg));

@@ -27,8 +27,9 @@
 #include "selftests/lib/splice_fixture.h"
 #include "selftests/lib/splice_model.h"
 
-#define ROUNDS 5000
-#define SPIN   10000 /* looks before the CPU is given up */
+#define ROUNDS	   5000
+#define PORT_OTHER 4444
+#define SPIN	   10000 /* looks before the CPU is given up */
 
 static struct splice_fixture fx;
 
@@ -87,17 +88,6 @@ static __u64 counted(enum splice_reason reason)
 	return count.packets;
 }
 
-static void forget(const struct splice_session *session)
-{
-	struct splice_leg_key key;
-	struct splice_leg leg;
-
-	for (int i = 0; i < 2; i++) {
-		splice_fixture_leg(session, i, &key, &leg);
-		bpf_map_delete_elem(splice_fixture_map(&fx, "splice_leg"), &key);
-	}
-}
-
 struct outcome {
 	__u64 joined, held, taken, again;
 };
@@ -152,7 +142,7 @@ static int run_rounds(const struct splice_session *session,
 	stay_on(0);
 	assert_int_equal(pthread_create(&thread, NULL, second_racer, NULL), 0);
 	while (round < ROUNDS && !wrong) {
-		forget(session);
+		splice_fixture_end(&fx, session);
 		prepare(session);
 		one_round(++round, &change);
 		if (!right(&change) || !legs(session))
@@ -255,29 +245,24 @@ static void test_same_syn_twice(void **state)
 	each_family(IPPROTO_TCP, run_same_syn);
 }
 
-static struct splice_session winner_a, winner_b;
-
-static bool either_legs(const struct splice_session *session)
+/* Both sides' legs, and the second side's is one of the two ports'. */
+static bool legs_of_one(const struct splice_session *session)
 {
-	(void)session;
-	return both_legs(&winner_a) != both_legs(&winner_b);
-}
+	struct splice_leg leg;
 
-static void prepare_two_ports(const struct splice_session *session)
-{
-	forget(&winner_a);
-	forget(&winner_b);
-	prepare_half(session);
+	return both_legs(session) && splice_fixture_get_leg(&fx, session, 1, &leg) &&
+	       (leg.remote_port == htons(session->end[1].remote_port) ||
+		leg.remote_port == htons(PORT_OTHER));
 }
 
 static void run_two_ports(const struct splice_session *session)
 {
-	winner_a = winner_b = *session;
-	winner_b.end[1].remote_port = 4444;
-	packet_of(&winner_a, 0, 1);
-	packet_of(&winner_b, 1, 1);
-	assert_int_equal(run_rounds(session, prepare_two_ports, one_joined_one_taken, either_legs),
-			 0);
+	struct splice_session other = *session;
+
+	other.end[1].remote_port = PORT_OTHER;
+	packet_of(session, 0, 1);
+	packet_of(&other, 1, 1);
+	assert_int_equal(run_rounds(session, prepare_half, one_joined_one_taken, legs_of_one), 0);
 }
 
 /* Two ports of the second side's host at once: one joins, the other finds its side taken. */

@@ -21,6 +21,8 @@
 
 #define SESSIONS 10000
 #define PER_FILL 500 /* sessions at once in the table */
+#define OWNED	 15  /* addresses of each family */
+#define PORTS	 200 /* of each address */
 
 static struct splice_fixture fx;
 static __u64 seed = 20261120, state64;
@@ -73,26 +75,58 @@ static void random_hop(struct splice_hop *hop, bool tagged)
 	random_bytes((__u8 *)&hop->vlan_tci, 2);
 }
 
+/* Addresses of ours: of each family so many, each with so many ports. */
+static struct {
+	struct isthmus_addr addr;
+	__u16 low;
+} owned[2][OWNED];
+
+static void own_addresses(void)
+{
+	for (int i = 0; i < 2 * OWNED; i++) {
+		struct isthmus_addr *addr = &owned[i & 1][i / 2].addr;
+
+		random_address(i & 1, addr);
+		addr->b[15] = i; /* no two are the same */
+		owned[i & 1][i / 2].low = random_below(0x10000 - PORTS);
+		splice_fixture_own(&fx, addr, owned[i & 1][i / 2].low,
+				   owned[i & 1][i / 2].low + PORTS - 1);
+	}
+}
+
+/* An endpoint that no session has yet. */
+static void random_endpoint(struct splice_session *session, int side, bool v6)
+{
+	struct splice_end *end = &session->end[side];
+	struct splice_leg leg;
+
+	do {
+		int i = random_below(OWNED);
+
+		end->local = owned[v6][i].addr;
+		end->local_port = owned[v6][i].low + random_below(PORTS);
+	} while (splice_fixture_get_leg(&fx, session, side, &leg));
+}
+
 static void random_session(struct splice_session *session, bool tagged)
 {
-	bool v6 = random_below(2), pure = random_below(2);
+	bool v6 = random_below(2);
 
 	memset(session, 0, sizeof(*session));
 	session->proto = random_below(2) ? IPPROTO_TCP : IPPROTO_UDP;
-	session->pure = pure;
+	session->pure = random_below(2);
+	do {
+		random_endpoint(session, 0, v6);
+		random_endpoint(session, 1, v6);
+	} while (!memcmp(&session->end[0].local, &session->end[1].local, 16) &&
+		 session->end[0].local_port == session->end[1].local_port);
 	for (int i = 0; i < 2; i++) {
 		struct splice_end *end = &session->end[i];
 
 		random_address(v6, &end->remote);
-		random_address(v6, &end->local);
-		end->remote_port = random_word();
-		end->local_port = random_word();
+		end->remote_port = session->pure ? session->end[!i].local_port : random_word();
 		end->link = random_below(2);
 		random_hop(&end->hop, tagged);
-	}
-	if (pure) {
-		session->end[1].remote_port = session->end[0].local_port;
-		session->end[1].local_port = session->end[0].remote_port;
 	}
 }
 
@@ -244,7 +278,10 @@ static int set_up(void **state)
 	(void)state;
 	printf("seed %llu\n", seed);
 	state64 = seed;
-	return splice_fixture_open(&fx, NULL);
+	if (splice_fixture_open(&fx, NULL))
+		return -1;
+	own_addresses();
+	return 0;
 }
 
 static int tear_down(void **state)

@@ -231,8 +231,6 @@ static void run_life(bool v6, bool pure)
 	struct packet_spec ack = { .flags = PACKET_ACK },
 			   fin = { .flags = PACKET_FIN | PACKET_ACK };
 	struct splice_session session;
-	struct splice_leg_key key;
-	struct splice_leg leg;
 	struct packet packet;
 
 	splice_fixture_clear(&fx);
@@ -250,11 +248,7 @@ static void run_life(bool v6, bool pure)
 	forward(&session, 0, FIXTURE_XDP, &fin, SPLICE_FORWARDED);
 	forward(&session, 1, FIXTURE_XDP, &fin, SPLICE_FORWARDED);
 	forward(&session, 0, FIXTURE_XDP, &ack, SPLICE_FORWARDED);
-	for (int i = 0; i < 2; i++) {
-		splice_fixture_leg(&session, i, &key, &leg);
-		assert_int_equal(bpf_map_delete_elem(splice_fixture_map(&fx, "splice_leg"), &key),
-				 0);
-	}
+	splice_fixture_end(&fx, &session);
 	send_syn(&session, 0, SPLICE_SIDE_TAKEN); /* a rendezvous is for one session */
 }
 

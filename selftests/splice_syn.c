@@ -109,11 +109,13 @@ static bool same_delta(__u16 a, __u16 b)
 
 static void assert_leg(const struct splice_session *session, int from, __u64 before)
 {
-	struct splice_leg_key key;
 	struct splice_leg leg, want;
 
-	splice_fixture_leg(session, from, &key, &want);
+	splice_fixture_leg(session, from, &want);
 	assert_true(splice_fixture_get_leg(&fx, session, from, &leg));
+	assert_memory_equal(&leg.remote, &want.remote, 16);
+	assert_int_equal(leg.remote_port, want.remote_port);
+	assert_int_equal(leg.rendezvous, want.rendezvous);
 	assert_memory_equal(&leg.new_src, &want.new_src, 16);
 	assert_memory_equal(&leg.new_dst, &want.new_dst, 16);
 	assert_int_equal(leg.new_sport, want.new_sport);
