@@ -92,37 +92,25 @@ static __always_inline void join_undo(struct splice_join *join, __u8 mine)
 	bpf_spin_unlock(&join->lock);
 }
 
-static __always_inline __u32 delta_words(__u32 sum, const void *old, const void *new, int bytes)
-{
-#pragma unroll
-	for (int i = 0; i < bytes / 2; i++)
-		sum += (__u16) ~((const __u16 *)old)[i] + ((const __u16 *)new)[i];
-	return sum;
-}
-
 /* One direction: packets that arrive as `flow` leave as the reverse of `other`. */
 static __noinline void leg_fill(struct splice_leg *leg, const struct flow *flow,
 				const struct flow *other)
 {
-	__u32 sum;
-
 	leg->remote = flow->remote;
 	leg->remote_port = flow->remote_port;
 	leg->new_src = other->local;
 	leg->new_dst = other->remote;
 	leg->new_sport = other->local_port;
 	leg->new_dport = other->remote_port;
-	sum = delta_words(0, &flow->remote, &leg->new_src, 16);
-	sum = delta_words(sum, &flow->local, &leg->new_dst, 16);
-	leg->addr_delta = csum_fold(sum);
+	/* Both addresses are neighbours in both structs, and so are both ports. */
+	leg->addr_delta = csum_fold(
+		bpf_csum_diff((__be32 *)&flow->remote, 32, (__be32 *)&leg->new_src, 32, 0));
 	leg->port_delta = 0;
-	if (flow->remote_port == leg->new_sport && flow->local_port == leg->new_dport) {
+	if (flow->remote_port == leg->new_sport && flow->local_port == leg->new_dport)
 		leg->flags |= SPLICE_LEG_PURE;
-		return;
-	}
-	sum = delta_words(0, &flow->remote_port, &leg->new_sport, 2);
-	sum = delta_words(sum, &flow->local_port, &leg->new_dport, 2);
-	leg->port_delta = csum_fold(sum);
+	else
+		leg->port_delta = csum_fold(bpf_csum_diff((__be32 *)&flow->remote_port, 4,
+							  (__be32 *)&leg->new_sport, 4, 0));
 }
 
 static __always_inline struct splice_leg *leg_of_flow(const struct flow *flow)
