@@ -23,21 +23,29 @@ struct events;
 
 struct kernel {
 	int fd[MAP_COUNT];
-	struct splice_conf conf; /* as read at the start; epoch is ours to raise */
-	unsigned int rendezvous_max, legs_max, legs_seen;
+	struct splice_conf conf;
+	unsigned int rendezvous_max;
+	struct splice_leg *leg; /* splice_leg, mapped */
+	size_t leg_bytes;
+	__u32 leg_count;
 	struct events *events;
 	struct sweep *sweep;
 	struct hops *hops;
 };
 
-/* Keys of the maps from what the table knows. */
 struct splice_local_key kernel_local_key(const struct session *s, int side);
-/* Sets `key` and tells whether both are known. remote_port: network byte order. */
-struct splice_leg_key kernel_leg_key(const struct session *s, int side, __be16 remote_port);
+/* The leg where this side's packets arrive; NULL if it is not a live leg of this session. */
+struct splice_leg *kernel_session_leg(const struct translator *t, const struct session *s,
+				      int side);
+void kernel_read_conf(struct translator *t); /* times change with `attach --replace` */
 
 /* Calls visit for each element, in batches; keys and values are borrowed. 0 or a negative errno. */
 int kernel_map_each(int fd, size_t key_size, size_t value_size,
 		    int (*visit)(const void *key, const void *value, void *arg), void *arg);
+
+/* attached.c: opens and checks the pinned maps, and takes over addresses and ports. */
+int attached_open(struct translator *t, char *error, size_t error_len);
+void attached_close(struct kernel *kernel);
 
 /* restore.c: sessions that the maps hold go on. */
 int restore_sessions(struct translator *t, char *error, size_t error_len);
@@ -46,17 +54,16 @@ int restore_sessions(struct translator *t, char *error, size_t error_len);
 int events_start(struct translator *t, char *error, size_t error_len);
 void events_free(struct events *events);
 
-/* sweep.c: finds sessions that have ended, joins whose event was lost, and orphans. */
+/* sweep.c */
 int sweep_start(struct translator *t);
 void sweep_free(struct sweep *sweep);
-void sweep_run(struct translator *t); /* one whole sweep at once: for tests */
+void sweep_run(struct translator *t); /* one whole sweep at once */
 
 /* hops.c: routes and neighbours. */
 int hops_start(struct translator *t, char *error, size_t error_len);
 void hops_free(struct hops *hops);
-/* A hop that a leg uses; called by the sweep. */
-void hops_note(struct hops *hops, const struct splice_leg *leg);
-void hops_swept(struct hops *hops);	 /* a sweep is complete */
-void hops_keep_alive(struct hops *hops); /* called each 10 s */
+void hops_note(struct hops *hops, const struct splice_leg *leg); /* the hop of a leg in use */
+void hops_swept(struct hops *hops);				 /* a sweep is complete */
+void hops_keep_alive(struct hops *hops);			 /* called each 10 s */
 
 #endif

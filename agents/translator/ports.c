@@ -32,7 +32,7 @@ int locals_add(struct locals *locals, const struct isthmus_addr *addr, struct sp
 	local = &locals->item[locals->count++];
 	memset(local, 0, sizeof(*local));
 	local->addr = *addr;
-	local->range = range;
+	local->range = local->attached = range;
 	local->draining = draining;
 	return 0;
 }
@@ -196,7 +196,7 @@ int port_restore(struct locals *locals, const struct isthmus_addr *addr, uint8_t
 {
 	struct local *local = locals_find(locals, addr);
 
-	if (!local)
+	if (!local || port < local->attached.low || port > local->attached.high)
 		return -ERANGE;
 	if (locals_owner(locals, addr, proto, port))
 		return -EEXIST;

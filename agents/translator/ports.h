@@ -12,7 +12,8 @@ struct session;
 
 struct local {
 	struct isthmus_addr addr;
-	struct splice_range range;
+	struct splice_range range;    /* given out */
+	struct splice_range attached; /* the datapath's: where legs are; contains range */
 	bool draining; /* no longer configured: its sessions go on, it gets no new ones */
 	/* By protocol (TCP, UDP) and port, 65536 each; NULL until the first is taken. */
 	struct session **owner[2];

@@ -169,6 +169,13 @@ static void relay_check(struct translator *t, struct session *s)
 	(void)s;
 }
 
+static void relay_finish(struct translator *t, struct session *s, struct traffic *traffic)
+{
+	(void)t; /* the host's own sockets keep TIME-WAIT */
+	(void)s;
+	(void)traffic;
+}
+
 static unsigned int relay_free_sessions(const struct translator *t)
 {
 	struct rlimit files;
@@ -203,6 +210,7 @@ static const struct engine relay_engine = {
 	.retarget = relay_retarget,
 	.check = relay_check,
 	.close = relay_close,
+	.finish = relay_finish,
 	.free_sessions = relay_free_sessions,
 	.metrics = relay_metrics,
 	.stop = relay_stop,

@@ -16,6 +16,7 @@
 
 #define BUCKETS_MAX  (1U << 20)
 #define POLL_PURE_MS 500
+#define RECLAIM_MAX  64
 #define EXPIRY_GRACE (NS_PER_S / 10) /* a SYN admitted in the last moment may still join */
 
 uint64_t now_ns(void)
@@ -64,6 +65,7 @@ int table_init(struct translator *t, unsigned int limit)
 	if (!table->bucket)
 		return -ENOMEM;
 	table->buckets = buckets;
+	TAILQ_INIT(&table->finished);
 	table->limit = limit;
 	return 0;
 }
@@ -139,6 +141,15 @@ struct session *table_restore(struct translator *t, uint64_t id, uint64_t expire
 	return s;
 }
 
+static void release_ports(struct translator *t, struct session *s)
+{
+	for (int side = 0; side < 2; side++) {
+		port_release(&t->locals, &s->side[side].local, s->proto, s->side[side].port);
+		s->side[side].port = 0;
+		memset(&s->side[side].local, 0, sizeof(s->side[side].local));
+	}
+}
+
 static void table_remove(struct translator *t, struct session *s)
 {
 	struct session **link = table_bucket(&t->table, s->id);
@@ -149,8 +160,11 @@ static void table_remove(struct translator *t, struct session *s)
 	t->table.sessions--;
 	if (s->state == SESSION_JOINED)
 		t->table.joined--;
-	for (int side = 0; side < 2; side++)
-		port_release(&t->locals, &s->side[side].local, s->proto, s->side[side].port);
+	if (s->state == SESSION_FINISHED) {
+		TAILQ_REMOVE(&t->table.finished, s, finished);
+		t->table.finished_count--;
+	}
+	release_ports(t, s);
 	session_free(s);
 }
 
@@ -158,12 +172,12 @@ unsigned int rendezvous_free(const struct translator *t)
 {
 	unsigned int tcp = locals_free_ports(&t->locals, IPPROTO_TCP) / 2;
 	unsigned int udp = locals_free_ports(&t->locals, IPPROTO_UDP) / 2;
-	unsigned int room =
-		t->table.limit > t->table.sessions ? t->table.limit - t->table.sessions : 0;
+	unsigned int active = t->table.sessions - t->table.finished_count;
+	unsigned int room = t->table.limit > active ? t->table.limit - active : 0;
 	unsigned int engine = t->engine->free_sessions(t);
 
 	room = room < engine ? room : engine;
-	tcp = tcp > udp ? tcp : udp;
+	tcp = (tcp > udp ? tcp : udp) + t->table.finished_count;
 	return room < tcp ? room : tcp;
 }
 
@@ -175,7 +189,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	t->engine->check(t, s);
-	if (s->state == SESSION_JOINED) /* its timer is gone */
+	if (s->state != SESSION_WAITING) /* its timer is gone */
 		return;
 	if (now_ns() >= s->expires_ns + EXPIRY_GRACE)
 		rendezvous_end(t, s, END_EXPIRED);
@@ -242,6 +256,18 @@ static int choose_ports(struct translator *t, struct session *s, const struct op
 	return port_take(&t->locals, s->family, s->proto, s, &s->side[1].local, &s->side[1].port);
 }
 
+/* No endpoint is free: the one that has been in TIME-WAIT for longest is (RFC 6191, in spirit). */
+static bool reclaim(struct translator *t)
+{
+	struct session *s = TAILQ_FIRST(&t->table.finished);
+
+	if (!s)
+		return false;
+	rendezvous_end(t, s, END_DONE);
+	t->counters.reclaimed++;
+	return true;
+}
+
 static int make_tokens(struct session *s)
 {
 	for (int side = 0; side < 2; side++) {
@@ -261,7 +287,7 @@ int rendezvous_open(struct translator *t, const struct open_request *request, st
 		return -EEXIST;
 	if (!locals_have_family(&t->locals, request->family))
 		return -EAFNOSUPPORT;
-	if (t->table.sessions >= t->table.limit)
+	if (t->table.sessions - t->table.finished_count >= t->table.limit)
 		return -ENOSPC;
 	s = table_restore(t, request->id, now_ns() + request->lifetime_s * NS_PER_S);
 	if (!s)
@@ -269,6 +295,10 @@ int rendezvous_open(struct translator *t, const struct open_request *request, st
 	s->proto = request->proto;
 	s->family = request->family;
 	err = choose_ports(t, s, request);
+	for (int i = 0; err == -ENOSPC && i < RECLAIM_MAX && reclaim(t); i++) {
+		release_ports(t, s);
+		err = choose_ports(t, s, request);
+	}
 	if (!err)
 		err = make_tokens(s);
 	if (!err)
@@ -353,7 +383,7 @@ void rendezvous_syn(struct translator *t, struct session *s, int side, uint16_t 
 
 void rendezvous_joined(struct translator *t, struct session *s)
 {
-	if (s->state == SESSION_JOINED)
+	if (s->state != SESSION_WAITING)
 		return;
 	s->state = SESSION_JOINED;
 	if (!s->joined_ns)
@@ -377,16 +407,37 @@ void rendezvous_refused(struct translator *t, struct session *s, enum splice_rea
 	t->notify->refused(t, s, reason_text(reason));
 }
 
+static void report_end(struct translator *t, struct session *s, enum end_why why,
+		       const struct traffic *traffic)
+{
+	t->counters.ended[why]++;
+	for (int side = 0; side < 2; side++) {
+		t->counters.traffic.packets[side] += traffic->packets[side];
+		t->counters.traffic.bytes[side] += traffic->bytes[side];
+	}
+	t->notify->ended(t, s, why, traffic);
+}
+
+void rendezvous_finish(struct translator *t, struct session *s)
+{
+	struct traffic traffic = { 0 };
+
+	if (s->state != SESSION_JOINED)
+		return;
+	t->engine->finish(t, s, &traffic);
+	report_end(t, s, END_DONE, &traffic);
+	s->state = SESSION_FINISHED;
+	t->table.joined--;
+	t->table.finished_count++;
+	TAILQ_INSERT_TAIL(&t->table.finished, s, finished);
+}
+
 void rendezvous_end(struct translator *t, struct session *s, enum end_why why)
 {
 	struct traffic traffic = { 0 };
 
 	t->engine->close(t, s, why, &traffic);
-	t->counters.ended[why]++;
-	for (int side = 0; side < 2; side++) {
-		t->counters.traffic.packets[side] += traffic.packets[side];
-		t->counters.traffic.bytes[side] += traffic.bytes[side];
-	}
-	t->notify->ended(t, s, why, &traffic);
+	if (s->state != SESSION_FINISHED)
+		report_end(t, s, why, &traffic);
 	table_remove(t, s);
 }

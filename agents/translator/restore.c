@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * After a restart the table is made of splice_side and splice_join. Joined sessions go on and are
+ * After a restart the table is made of splice_side and splice_leg. Joined sessions go on and are
  * reported when they end. Of the others a side that was probed may still come; tokens are lost, so
  * what was not probed runs out.
  */
@@ -13,15 +13,6 @@
 #include "../lib/address.h"
 #include "../lib/log.h"
 #include "kernel.h"
-
-/* Its address may have been taken out of the settings: it serves its sessions to the end. */
-static int restore_local(struct translator *t, const struct isthmus_addr *addr)
-{
-	const struct splice_range none = { 1, 0 };
-	int err = locals_add(&t->locals, addr, none, true);
-
-	return err == -EEXIST ? 0 : err;
-}
 
 static int restore_side(const void *key_bytes, const void *value_bytes, void *arg)
 {
@@ -41,11 +32,9 @@ static int restore_side(const void *key_bytes, const void *value_bytes, void *ar
 	side = &s->side[value->side];
 	if (side->port) /* two sides of one number: not ours to guess, the sweep removes it */
 		return 0;
-	err = restore_local(t, &key->addr);
-	if (!err)
-		err = port_restore(&t->locals, &key->addr, key->proto, ntohs(key->port), s);
-	if (err)
-		return err;
+	err = port_restore(&t->locals, &key->addr, key->proto, ntohs(key->port), s);
+	if (err) /* no longer attached: what is left of the session vanishes */
+		return err == -ERANGE ? 0 : err;
 	s->proto = key->proto;
 	s->family = address_is_v4(&key->addr) ? 4 : 6;
 	side->local = key->addr;
@@ -59,32 +48,87 @@ static int restore_side(const void *key_bytes, const void *value_bytes, void *ar
 	return 0;
 }
 
+/* What a side's entry would tell, from its leg. */
+static int restore_leg(struct translator *t, const struct local *local, uint16_t port,
+		       uint8_t proto, const struct splice_leg *leg)
+{
+	struct session *s = table_find(&t->table, leg->rendezvous);
+	struct side *side;
+	int err;
+
+	if (!s)
+		s = table_restore(t, leg->rendezvous, 0);
+	if (!s)
+		return -ENOMEM;
+	if (s->state != SESSION_JOINED) {
+		s->state = SESSION_JOINED;
+		s->joined_ns = now_ns();
+		t->table.joined++;
+	}
+	side = &s->side[leg->flags & SPLICE_LEG_PROVIDER ? 1 : 0];
+	if (side->port)
+		return 0;
+	err = port_restore(&t->locals, &local->addr, proto, port, s);
+	if (err) /* another session's endpoint: the sweep ends the one without it */
+		return err == -EEXIST ? 0 : err;
+	s->proto = proto;
+	s->family = address_is_v4(&local->addr) ? 4 : 6;
+	side->local = local->addr;
+	side->port = port;
+	side->probed = true;
+	side->remote = leg->remote;
+	return 0;
+}
+
+static int restore_legs(struct translator *t, const struct local *local, uint8_t proto)
+{
+	for (unsigned int port = local->attached.low; port <= local->attached.high; port++) {
+		__u32 index = splice_leg_index(&local->attached, port, proto);
+		const struct splice_leg *leg = &t->kernel->leg[index];
+		int err = 0;
+
+		if (__atomic_load_n(&leg->state, __ATOMIC_ACQUIRE) == SPLICE_LEG_LIVE)
+			err = restore_leg(t, local, port, proto, leg);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int restore_all_legs(struct translator *t)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < t->locals.count && !err; i++) {
+		err = restore_legs(t, &t->locals.item[i], IPPROTO_TCP);
+		if (!err)
+			err = restore_legs(t, &t->locals.item[i], IPPROTO_UDP);
+	}
+	return err;
+}
+
 struct restored {
 	struct translator *translator;
-	unsigned int joined, waiting;
+	unsigned int waiting;
 };
 
-/* Without its join a session cannot be joined; what legs it has, the sweep removes. */
+/* Without its join a session cannot be joined any more. */
 static void restore_state(struct session *s, void *arg)
 {
 	struct restored *restored = arg;
 	struct translator *t = restored->translator;
 	struct splice_join join;
+	bool has_join = !bpf_map_lookup_elem(t->kernel->fd[MAP_JOIN], &s->id, &join);
 
-	if (bpf_map_lookup_elem(t->kernel->fd[MAP_JOIN], &s->id, &join)) {
+	if (s->state == SESSION_JOINED) {
+		if (has_join)
+			s->joined_ns = join.joined_ns;
+		return;
+	}
+	if (!has_join)
 		s->expires_ns = 0;
-		rendezvous_arm(s);
-		return;
-	}
-	if (join.state != SPLICE_SYN_RCVD) {
-		rendezvous_arm(s);
-		restored->waiting++;
-		return;
-	}
-	s->state = SESSION_JOINED;
-	s->joined_ns = join.joined_ns;
-	t->table.joined++;
-	restored->joined++;
+	rendezvous_arm(s); /* its check finds out whether it was just joined */
+	restored->waiting++;
 }
 
 struct lone_joins {
@@ -124,6 +168,8 @@ int restore_sessions(struct translator *t, char *error, size_t error_len)
 				  sizeof(struct splice_side), restore_side, t);
 
 	if (!err)
+		err = restore_all_legs(t);
+	if (!err)
 		err = remove_lone_joins(t);
 	if (err) {
 		snprintf(error, error_len, "cannot take up the sessions of the maps: %s",
@@ -131,8 +177,8 @@ int restore_sessions(struct translator *t, char *error, size_t error_len)
 		return err;
 	}
 	table_each(t, restore_state, &restored);
-	if (restored.joined || restored.waiting)
-		log_info("took up %u joined and %u waiting sessions", restored.joined,
+	if (t->table.sessions)
+		log_info("took up %u joined and %u waiting sessions", t->table.joined,
 			 restored.waiting);
 	return 0;
 }

@@ -20,6 +20,11 @@ static struct msg_listener *listener;
 
 /* ---- the daemon's end */
 
+static unsigned int waiting(const struct translator *t)
+{
+	return t->table.sessions - t->table.joined - t->table.finished_count;
+}
+
 static json_t *describe_local(const struct local *local)
 {
 	char text[ADDRESS_TEXT_LEN];
@@ -74,10 +79,10 @@ static json_t *describe(const struct translator *t)
 		"engine", t->engine->name, "engine_why", t->engine_why, "broker",
 		t->settings.broker ? t->settings.broker : "", "connected", control_connected(t),
 		"uptime", (json_int_t)((now_ns() - t->started_ns) / NS_PER_S), "waiting",
-		(int)(t->table.sessions - t->table.joined), "joined", (int)t->table.joined, "limit",
-		(int)t->table.limit, "free", (int)rendezvous_free(t), "opened",
-		(json_int_t)counters->opened, "joined_total", (json_int_t)counters->joined,
-		"bytes_up", (json_int_t)counters->traffic.bytes[0], "bytes_down",
+		(int)waiting(t), "joined", (int)t->table.joined, "limit", (int)t->table.limit,
+		"free", (int)rendezvous_free(t), "opened", (json_int_t)counters->opened,
+		"joined_total", (json_int_t)counters->joined, "bytes_up",
+		(json_int_t)counters->traffic.bytes[0], "bytes_down",
 		(json_int_t)counters->traffic.bytes[1], "packets_up",
 		(json_int_t)counters->traffic.packets[0], "packets_down",
 		(json_int_t)counters->traffic.packets[1], "ended", describe_ended(t), "refused",
@@ -258,9 +263,11 @@ int status_command(const char *path, bool json)
 static void metric_sessions(const struct translator *t, struct evbuffer *out)
 {
 	metrics_write(out, "isthmus_translator_sessions", "gauge", "Sessions by state.",
-		      "state=\"waiting\"", t->table.sessions - t->table.joined);
+		      "state=\"waiting\"", waiting(t));
 	metrics_write(out, "isthmus_translator_sessions", "gauge", NULL, "state=\"joined\"",
 		      t->table.joined);
+	metrics_write(out, "isthmus_translator_sessions", "gauge", NULL, "state=\"time-wait\"",
+		      t->table.finished_count);
 	metrics_write(out, "isthmus_translator_sessions_free", "gauge",
 		      "Sessions that could be opened now.", NULL, rendezvous_free(t));
 	metrics_write(out, "isthmus_translator_opened_total", "counter", "Rendezvous opened.", NULL,

@@ -9,13 +9,13 @@
  *   rendezvous.c the table of sessions and what may happen to one
  *   ports.c      local endpoints
  *   probe.c      the probe servers
- *   kernel.c     the kernel engine; events.c, sweep.c, decide.c, restore.c, hops.c belong to it
+ *   kernel.c     the kernel engine; attached.c, events.c, sweep.c, decide.c, restore.c, hops.c
  *   relay.c      the relay engine; relay_tcp.c, relay_udp.c
  *   status.c     status command, status socket, metrics
  *
- *            open                 both probes, SYNs              both FINs, RST, idle
- *   (none) --------> WAITING ------------------------> JOINED -----------------------> (ended)
- *                       |  lifetime over, close           |  close
+ *            open              both probes, SYNs            both FINs             2 MSL
+ *   (none) --------> WAITING -------------------> JOINED ------------> FINISHED --------> (gone)
+ *                       |  lifetime over, close           |  close, RST, idle
  *                       +---------------------------------+-------------------------> (ended)
  */
 #ifndef ISTHMUS_TRANSLATOR_H
@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "../lib/conf.h"
 #include "../lib/probe.h"
@@ -51,7 +52,11 @@ struct settings {
 	bool json;
 };
 
-enum session_state { SESSION_WAITING, SESSION_JOINED };
+enum session_state {
+	SESSION_WAITING,
+	SESSION_JOINED,
+	SESSION_FINISHED, /* its end was told; in TIME-WAIT its endpoints are not given out */
+};
 
 /* Why a session ended, as the broker and the metrics are told. X(name, text). */
 #define END_REASONS(X)                                                                             \
@@ -62,7 +67,7 @@ enum session_state { SESSION_WAITING, SESSION_JOINED };
 	X(EXPIRED, "expired")	/* not joined within its lifetime */                               \
 	X(CLOSED, "closed")	/* the broker closed it */                                         \
 	X(STOPPED, "stopped")	/* the relay's process ended */                                    \
-	X(VANISHED, "vanished") /* its legs were removed by someone else */
+	X(VANISHED, "vanished") /* its legs were freed by someone else */
 
 enum end_why {
 #define END_ENUM(name, text) END_##name,
@@ -91,7 +96,7 @@ struct session {
 	struct event *timer; /* only while waiting */
 	void *relay;	     /* struct relay_session */
 	uint64_t refused;    /* reasons told to the broker already, by bit */
-	uint32_t swept;	     /* number of the last sweep that found its legs */
+	TAILQ_ENTRY(session) finished;
 	uint8_t proto, family, state;
 	bool pure, syn_told;
 };
@@ -117,6 +122,8 @@ struct engine {
 	void (*check)(struct translator *t, struct session *s);
 	void (*close)(struct translator *t, struct session *s, enum end_why why,
 		      struct traffic *traffic);
+	/* Withdraws the announcement; what is on its way still passes. */
+	void (*finish)(struct translator *t, struct session *s, struct traffic *traffic);
 	unsigned int (*free_sessions)(const struct translator *t);
 	void (*metrics)(const struct translator *t, struct evbuffer *out);
 	void (*stop)(struct translator *t);
@@ -138,7 +145,7 @@ struct counters {
 	struct traffic traffic; /* of ended sessions */
 	uint64_t probes[4];	/* by enum probe_status */
 	uint64_t probes_limited, probes_malformed;
-	uint64_t orphans, epochs, neighbours_used, notices_lost;
+	uint64_t orphans, reclaimed, epochs, neighbours_used, notices_lost;
 };
 
 struct table {
@@ -146,6 +153,8 @@ struct table {
 	size_t buckets; /* a power of two */
 	uint64_t seed;
 	unsigned int sessions, joined, limit;
+	unsigned int finished_count;	/* these do not count against the limit */
+	TAILQ_HEAD(, session) finished; /* oldest first: their endpoints are needed first */
 };
 
 struct translator {
@@ -184,6 +193,7 @@ void rendezvous_syn(struct translator *t, struct session *s, int side, uint16_t 
 void rendezvous_joined(struct translator *t, struct session *s);
 void rendezvous_refused(struct translator *t, struct session *s, enum splice_reason reason);
 void rendezvous_end(struct translator *t, struct session *s, enum end_why why); /* frees s */
+void rendezvous_finish(struct translator *t, struct session *s);
 void rendezvous_arm(struct session *s); /* (re)starts the timer of a waiting session */
 const char *end_text(enum end_why why);
 const char *reason_text(enum splice_reason reason); /* "wrong-source" */
