@@ -9,7 +9,7 @@
 #include "../lib/msg.h"
 #include "cli.h"
 
-#define DEFAULT_PORT "4433"
+#define DEFAULT_PORT "3480"
 #define LINE_MAX_LEN 512
 #define ENROL_MS     30000 /* scrypt at the broker may have a queue */
 #define LINE_PREFIX  "isthmus1:"
