@@ -524,18 +524,21 @@ static int attach_link(struct splice_fixture *fx, int link, enum fixture_hook ho
 
 int splice_fixture_attach(struct splice_fixture *fx, enum fixture_hook hook)
 {
-	int err = attach_link(fx, 0, hook);
+	int err;
 
+	fx->attached = true;
+	err = attach_link(fx, 0, hook);
 	return err ? err : attach_link(fx, 1, hook);
 }
 
 void splice_fixture_detach(struct splice_fixture *fx)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2 && fx->attached; i++) {
 		LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = fx->ifindex[i],
 			    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 		bpf_xdp_detach(fx->ifindex[i], XDP_FLAGS_SKB_MODE, NULL);
 		bpf_tc_hook_destroy(&at);
 	}
+	fx->attached = false;
 }

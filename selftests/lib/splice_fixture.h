@@ -57,6 +57,7 @@ struct splice_fixture {
 	struct splice_event event; /* the last */
 	int events;
 	__u32 gso_size, gso_segments; /* of the packets that tc is given; 0 = none */
+	bool attached;
 	bool complete; /* tc is given CHECKSUM_COMPLETE, which must be right afterwards (6.15) */
 };
 
