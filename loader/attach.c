@@ -133,6 +133,16 @@ static bool program_uses_map(uint32_t program_id, uint32_t map_id)
 	return false;
 }
 
+int attach_map_used(uint32_t map_id)
+{
+	uint32_t id = 0;
+
+	while (!bpf_prog_get_next_id(id, &id))
+		if (program_uses_map(id, map_id))
+			return 1;
+	return errno == ENOENT ? 0 : -errno;
+}
+
 static int filter_count(const struct nlmsghdr *header, void *data)
 {
 	if (header->nlmsg_type == RTM_NEWTFILTER)

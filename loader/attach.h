@@ -37,6 +37,9 @@ int attach_filter_info(const struct attach_filter *filter, uint32_t *program_id)
  */
 int attach_filter_remove(const struct attach_filter *filter, uint32_t map_id);
 
+/* Is there a program anywhere that uses this map? 0, 1 or -errno. */
+int attach_map_used(uint32_t map_id);
+
 /* Name of the XDP program that a device runs: -ENOENT if none. */
 int attach_xdp_occupant(uint32_t ifindex, uint32_t *program_id, char name[16]);
 

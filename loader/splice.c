@@ -36,8 +36,6 @@ static const struct option options[] = {
 	  0, 0, 0, modes },
 	{ "instance", "NAME", "which of several instances", OPTION_INSTANCE, ALL,
 	  FIELD(common.instance), 0, 0, 0, NULL },
-	{ "sessions", "N", "size of the session table", OPTION_NUMBER, ATTACH, FIELD(sessions), 1,
-	  1 << 24, SPLICE_SESSIONS, NULL },
 	{ "rendezvous", "N", "size of the table of announced pairs", OPTION_NUMBER, ATTACH,
 	  FIELD(rendezvous), 1, 1 << 22, SPLICE_RENDEZVOUS, NULL },
 	{ "tcp-idle", "S", "seconds without a packet that end a TCP session", OPTION_NUMBER, ATTACH,

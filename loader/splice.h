@@ -22,7 +22,7 @@ struct splice_settings {
 	struct option_addresses addresses;
 	struct option_ports ports;
 	unsigned int mode; /* enum splice_mode */
-	uint32_t sessions, rendezvous;
+	uint32_t rendezvous;
 	uint32_t tcp_idle, udp_idle, half_open; /* seconds */
 	bool clsact, replace;
 };

@@ -180,20 +180,6 @@ static int fill_conf(const struct splice_run *run, int fd)
 	return bpf_map_update_elem(fd, &key, &conf, BPF_ANY) ? -errno : 0;
 }
 
-int splice_run_fill_local(struct splice_run *run)
-{
-	const struct option_addresses *addresses = &run->wanted->addresses;
-	struct splice_range range = { SPLICE_PORT_LOW, SPLICE_PORT_HIGH };
-
-	if (run->wanted->ports.low)
-		range = (struct splice_range){ run->wanted->ports.low, run->wanted->ports.high };
-	for (unsigned int i = 0; i < addresses->count; i++)
-		if (bpf_map_update_elem(run->pins.local, &addresses->item[i], &range, BPF_ANY))
-			return complain(EXIT_FAILED, "splice_local: %s; at most %d addresses",
-					strerror(errno), SPLICE_LOCALS);
-	return EXIT_DONE;
-}
-
 int splice_run_fill_devices(struct splice_run *run)
 {
 	for (size_t i = 0; i < run->list.count; i++) {
@@ -253,7 +239,7 @@ static int attach_new(struct splice_run *run)
 	if (code == EXIT_DONE)
 		code = stage(run);
 	if (code == EXIT_DONE)
-		code = splice_run_fill_local(run);
+		code = splice_places_fill(run);
 	if (code == EXIT_DONE)
 		code = splice_run_fill_devices(run);
 	if (code == EXIT_DONE)

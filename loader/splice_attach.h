@@ -5,6 +5,7 @@
 
 #include "device.h"
 #include "splice.h"
+#include "splice_legs.h"
 
 #define SPLICE_PORT_LOW	 10000
 #define SPLICE_PORT_HIGH 32767 /* Linux takes ports for its own connections above this */
@@ -33,7 +34,6 @@ int splice_run_load(struct splice_run *run, bool reuse);
 int splice_run_devices(struct splice_run *run, unsigned int first);
 /* Tells the datapath of every device that is there, keeps what is noted about attached ones. */
 int splice_run_fill_devices(struct splice_run *run);
-int splice_run_fill_local(struct splice_run *run);
 /* Times of the command line into *conf. */
 void splice_run_times(const struct splice_run *run, struct splice_conf *conf);
 
@@ -43,6 +43,23 @@ void splice_run_free(struct splice_run *run);
 int splice_run_map_conf(const struct splice_run *run);
 int splice_run_program_tc(const struct splice_run *run);
 int splice_run_program_xdp(const struct splice_run *run);
+
+/* ---- parts of splice_leg (splice_places.c) */
+
+struct splice_places {
+	struct splice_place place[SPLICE_LOCALS];
+	unsigned int kept, count; /* the first `kept` are there already */
+};
+
+/* Legs that the addresses and ports of the command line need. */
+uint32_t splice_places_total(const struct splice_run *run);
+/* A first attach: one part after the other. */
+int splice_places_fill(const struct splice_run *run);
+/* A replacing one: what stays, and room for what is new; changes nothing. */
+int splice_places_plan(const struct splice_run *run, const struct splice_legs *legs,
+		       struct splice_places *plan);
+int splice_places_exchange(const struct splice_run *run, const struct splice_legs *legs,
+			   const struct splice_places *plan);
 
 /* Exchanges programs and settings of what is attached. */
 int splice_replace(struct splice_run *run);

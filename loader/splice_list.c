@@ -10,22 +10,23 @@
 #include <time.h>
 
 #include "address.h"
-#include "splice.h"
+#include "splice_legs.h"
 #include "walk.h"
 
 #define NS_PER_S 1000000000ULL
 
-/* A session: the subscriber's leg and the provider's. */
+/* A session, by side: where it arrives, and its leg. */
 struct session {
-	struct splice_leg_key key[2]; /* by side */
+	uint8_t proto;
+	struct isthmus_addr local[2];
+	uint16_t local_port[2]; /* network byte order */
 	struct splice_leg leg[2];
-	uint64_t id;	    /* 0: its rendezvous is no more */
-	uint64_t joined_ns; /* 0: unknown */
 };
 
 struct list {
 	const struct output *output;
 	const struct splice_pins *pins;
+	const struct splice_legs *legs;
 	const struct option_addresses *only;
 	uint64_t now_ns;
 };
@@ -55,7 +56,7 @@ static enum splice_state session_state(const struct session *session)
 		return SPLICE_TIME_WAIT;
 	if (either & SPLICE_LEG_FIN)
 		return SPLICE_CLOSE_WAIT;
-	if ((both & SPLICE_LEG_ACKED) || session->key[0].proto == IPPROTO_UDP)
+	if ((both & SPLICE_LEG_ACKED) || session->proto == IPPROTO_UDP)
 		return SPLICE_ESTABLISHED;
 	return SPLICE_SYN_RCVD;
 }
@@ -74,8 +75,8 @@ static const char *state_text(unsigned int state)
 
 static const char *family_text(const struct session *session)
 {
-	bool first = address_is_v4(&session->key[0].remote);
-	bool second = address_is_v4(&session->key[1].remote);
+	bool first = address_is_v4(&session->leg[0].remote);
+	bool second = address_is_v4(&session->leg[1].remote);
 
 	if (first == second)
 		return first ? "4" : "6";
@@ -94,22 +95,14 @@ static bool wanted(const struct option_addresses *only, const struct isthmus_add
 	return false;
 }
 
-/* The rendezvous of a leg is announced at the leg's local endpoint. */
-static void session_find_join(const struct list *list, struct session *session)
+/* 0: its rendezvous is no more */
+static uint64_t session_joined_ns(const struct list *list, const struct session *session)
 {
-	const struct splice_local_key local = {
-		.addr = session->key[0].local,
-		.port = session->key[0].local_port,
-		.proto = session->key[0].proto,
-	};
-	struct splice_side side;
 	struct splice_join join;
 
-	if (bpf_map_lookup_elem(list->pins->side, &local, &side))
-		return;
-	session->id = side.rendezvous;
-	if (!bpf_map_lookup_elem(list->pins->join, &side.rendezvous, &join))
-		session->joined_ns = join.joined_ns;
+	return bpf_map_lookup_elem(list->pins->join, &session->leg[0].rendezvous, &join)
+		       ? 0
+		       : join.joined_ns;
 }
 
 static int64_t seconds_since(const struct list *list, uint64_t then_ns)
@@ -130,21 +123,20 @@ static void id_print(const struct output *output, uint64_t id)
 static void session_print(const struct list *list, const struct session *session)
 {
 	const struct output *output = list->output;
-	const struct splice_leg_key *key = session->key;
 	const struct splice_leg *leg = session->leg;
 	uint64_t seen = leg[0].seen_ns > leg[1].seen_ns ? leg[0].seen_ns : leg[1].seen_ns;
 
 	output->record_start();
-	id_print(output, session->id);
-	output->text("proto", proto_text(key[0].proto));
+	id_print(output, leg[0].rendezvous);
+	output->text("proto", proto_text(session->proto));
 	output->text("family", family_text(session));
 	output->text("mode", leg[0].flags & SPLICE_LEG_PURE ? "pure" : "passive");
 	output->text("state", state_text(session_state(session)));
-	output->endpoint("subscriber", &key[0].remote, key[0].remote_port);
-	output->endpoint("subscriber_at", &key[0].local, key[0].local_port);
-	output->endpoint("provider", &key[1].remote, key[1].remote_port);
-	output->endpoint("provider_at", &key[1].local, key[1].local_port);
-	output->seconds("age", seconds_since(list, session->joined_ns));
+	output->endpoint("subscriber", &leg[0].remote, leg[0].remote_port);
+	output->endpoint("subscriber_at", &session->local[0], session->local_port[0]);
+	output->endpoint("provider", &leg[1].remote, leg[1].remote_port);
+	output->endpoint("provider_at", &session->local[1], session->local_port[1]);
+	output->seconds("age", seconds_since(list, session_joined_ns(list, session)));
 	output->seconds("idle", seconds_since(list, seen));
 	output->number("packets_up", leg[0].packets);
 	output->number("bytes_up", leg[0].bytes);
@@ -153,31 +145,53 @@ static void session_print(const struct list *list, const struct session *session
 	output->record_end();
 }
 
-/* Each session is met at its subscriber's leg. */
-static void leg_each(const void *key, const void *value, void *arg)
+/* Each session is met at its subscriber's leg; the other leg is missing only while it ends. */
+static void list_leg(const struct list *list, const struct isthmus_addr *local, uint16_t port,
+		     uint8_t proto, const struct splice_leg *leg)
 {
-	const struct list *list = arg;
-	struct session session = {};
-	const struct isthmus_addr *address[] = { &session.key[0].remote, &session.key[0].local,
-						 &session.key[1].remote, &session.key[1].local };
+	struct session session = { .proto = proto };
+	const struct isthmus_addr *address[] = { &session.leg[0].remote, &session.local[0],
+						 &session.leg[1].remote, &session.local[1] };
+	const struct splice_leg *other;
 
-	memcpy(&session.key[0], key, sizeof(session.key[0]));
-	memcpy(&session.leg[0], value, sizeof(session.leg[0]));
-	if (session.leg[0].flags & SPLICE_LEG_PROVIDER)
+	if (leg->state != SPLICE_LEG_LIVE || leg->flags & SPLICE_LEG_PROVIDER)
 		return;
-	session.key[1] = (struct splice_leg_key){
-		.remote = session.leg[0].new_dst,
-		.local = session.leg[0].new_src,
-		.remote_port = session.leg[0].new_dport,
-		.local_port = session.leg[0].new_sport,
-		.proto = session.key[0].proto,
-	};
-	/* Missing only while the agent is deleting the two. */
-	if (bpf_map_lookup_elem(list->pins->leg, &session.key[1], &session.leg[1]) ||
-	    !wanted(list->only, address, COUNT_OF(address)))
+	session.leg[0] = *leg;
+	session.local[0] = *local;
+	session.local_port[0] = htons(port);
+	session.local[1] = session.leg[0].new_src;
+	session.local_port[1] = session.leg[0].new_sport;
+	other = splice_legs_at(list->legs, &session.local[1], session.local_port[1], proto);
+	if (!other || other->state != SPLICE_LEG_LIVE)
 		return;
-	session_find_join(list, &session);
-	session_print(list, &session);
+	session.leg[1] = *other;
+	if (wanted(list->only, address, COUNT_OF(address)))
+		session_print(list, &session);
+}
+
+static void list_place(const struct list *list, const struct splice_place *place)
+{
+	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+	const struct splice_range *range = &place->range;
+
+	for (size_t i = 0; i < COUNT_OF(protos); i++)
+		for (uint32_t port = range->low; port <= range->high; port++)
+			list_leg(list, &place->address, port, protos[i],
+				 &list->legs->leg[splice_leg_index(range, port, protos[i])]);
+}
+
+static int list_sessions(struct list *list)
+{
+	struct splice_legs legs;
+	int err = splice_legs_open(list->pins, &legs);
+
+	if (err)
+		return err;
+	list->legs = &legs;
+	for (unsigned int i = 0; i < legs.places; i++)
+		list_place(list, &legs.place[i]);
+	splice_legs_close(&legs);
+	return 0;
 }
 
 /* Who came to a side, if anyone. */
@@ -217,11 +231,16 @@ static void side_each(const void *key, const void *value, void *arg)
 	output->record_end();
 }
 
+static int list_sides(struct list *list)
+{
+	return walk_map(list->pins->side, side_each, list);
+}
+
 static int print_list(const struct splice_settings *settings, const struct output *output,
-		      const char *name, walk_each each, size_t field)
+		      const char *name, int (*walk)(struct list *list))
 {
 	struct splice_pins pins;
-	struct list list = { output, &pins, &settings->addresses, monotonic_ns() };
+	struct list list = { output, &pins, NULL, &settings->addresses, monotonic_ns() };
 	const char *instance = settings->common.instance;
 	int err = splice_pins_open(instance, SPLICE_STEM, &pins);
 
@@ -229,9 +248,9 @@ static int print_list(const struct splice_settings *settings, const struct outpu
 		return complain_pins(err, instance, SPLICE_STEM);
 	output->start();
 	output->text("datapath", SPLICE_STEM);
-	output->text("instance", instance ? instance : "");
+	output->text("instance", instance);
 	output->list_start(name);
-	err = walk_map(*(int *)((char *)&pins + field), each, &list);
+	err = walk(&list);
 	output->list_end();
 	splice_pins_close(&pins);
 	return err ? complain_pins(err, instance, SPLICE_STEM) : EXIT_DONE;
@@ -239,12 +258,10 @@ static int print_list(const struct splice_settings *settings, const struct outpu
 
 int splice_list(const void *settings, const struct output *output)
 {
-	return print_list(settings, output, "sessions", leg_each,
-			  offsetof(struct splice_pins, leg));
+	return print_list(settings, output, "sessions", list_sessions);
 }
 
 int splice_rendezvous(const void *settings, const struct output *output)
 {
-	return print_list(settings, output, "rendezvous", side_each,
-			  offsetof(struct splice_pins, side));
+	return print_list(settings, output, "rendezvous", list_sides);
 }

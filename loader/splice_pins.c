@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "attach.h"
 #include "splice.h"
@@ -27,7 +28,7 @@ static const struct pin pin_table[] = {
 	PIN(local, struct isthmus_addr, struct splice_range),
 	PIN(side, struct splice_local_key, struct splice_side),
 	PIN(join, __u64, struct splice_join),
-	PIN(leg, struct splice_leg_key, struct splice_leg),
+	PIN(leg, __u32, struct splice_leg),
 	PIN(frag, struct splice_frag_key, struct splice_frag),
 	PIN(dev, __u32, struct splice_dev),
 	PIN(stats, __u32, struct isthmus_count),
@@ -200,6 +201,25 @@ static void remove_each(const void *key, const void *value, void *arg)
 		removal->stuck++;
 }
 
+/*
+ * A filter in a namespace that has ended went with its device, and nobody can go there to detach.
+ * The kernel frees programs a moment after their last user.
+ */
+static bool programs_left(const struct splice_pins *pins)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	uint32_t id = 0;
+
+	if (map_id(pins->conf, &id))
+		return true;
+	for (unsigned int tries = 0; tries < 25; tries++) {
+		if (!attach_map_used(id))
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
 static int directory_remove(const char *path)
 {
 	DIR *directory = opendir(path);
@@ -236,6 +256,8 @@ int splice_remove(const char *instance, const char *directory, unsigned int *stu
 	 */
 	if (!splice_pins_open(instance, directory, &pins))
 		err = walk_map(pins.dev, remove_each, &removal);
+	if (removal.stuck && !programs_left(&pins))
+		removal.stuck = 0;
 	splice_pins_close(&pins);
 	*stuck = removal.stuck;
 	if (err || removal.stuck)

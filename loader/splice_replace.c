@@ -6,7 +6,6 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "attach.h"
@@ -47,20 +46,20 @@ static bool is_named(const struct splice_run *run, uint32_t ifindex)
 	return false;
 }
 
-static int check_size(const char *option, uint32_t wanted, int fd, uint32_t each)
+static int check_size(const char *option, uint32_t wanted, int fd)
 {
 	uint32_t capacity;
 	int err = walk_capacity(fd, &capacity);
 
 	if (err)
 		return complain_pins(err, NULL, SPLICE_STEM);
-	if (!wanted || wanted * each == capacity)
+	if (!wanted || wanted == capacity)
 		return EXIT_DONE;
 	return complain(
 		EXIT_FAILED,
 		"splice: --%s %u: the attached table has %u, and --replace keeps tables; detach "
 		"and attach again to change it (sessions end)",
-		option, wanted, capacity / each);
+		option, wanted, capacity);
 }
 
 static int check(const struct splice_run *run, const struct splice_conf *conf)
@@ -76,9 +75,7 @@ static int check(const struct splice_run *run, const struct splice_conf *conf)
 			(unsigned long long)conf->netns, (unsigned long long)here);
 	if (err)
 		return complain_pins(err, run->instance, SPLICE_STEM);
-	if (check_size("sessions", run->wanted->sessions, run->pins.leg, 2) != EXIT_DONE)
-		return EXIT_FAILED;
-	return check_size("rendezvous", run->wanted->rendezvous, run->pins.join, 1);
+	return check_size("rendezvous", run->wanted->rendezvous, run->pins.join);
 }
 
 /* Without --dev the present devices are meant, without --mode the present mode. */
@@ -190,79 +187,29 @@ static int drop_devices(const struct splice_run *run, const struct present *pres
 }
 
 struct stale {
-	const struct splice_run *run;
-	struct isthmus_addr address[SPLICE_LOCALS];
-	unsigned int addresses;
+	const struct device_list *list;
 	uint32_t ifindex[SPLICE_DEVS];
-	unsigned int devices;
+	unsigned int count;
 };
 
-static void stale_address_each(const void *key, const void *value, void *arg)
-{
-	struct stale *stale = arg;
-	const struct option_addresses *named = &stale->run->wanted->addresses;
-
-	(void)value;
-	for (unsigned int i = 0; i < named->count; i++)
-		if (!memcmp(&named->item[i], key, sizeof(named->item[i])))
-			return;
-	if (stale->addresses < SPLICE_LOCALS)
-		memcpy(&stale->address[stale->addresses++], key, sizeof(struct isthmus_addr));
-}
-
-static void stale_device_each(const void *key, const void *value, void *arg)
+static void stale_each(const void *key, const void *value, void *arg)
 {
 	struct stale *stale = arg;
 	uint32_t ifindex = *(const uint32_t *)key;
 
 	(void)value;
-	if (!device_by_index(&stale->run->list, ifindex) && stale->devices < SPLICE_DEVS)
-		stale->ifindex[stale->devices++] = ifindex;
+	if (!device_by_index(stale->list, ifindex) && stale->count < SPLICE_DEVS)
+		stale->ifindex[stale->count++] = ifindex;
 }
 
+/* What splice_dev knows of devices that are no more. */
 static int drop_stale(const struct splice_run *run)
 {
-	struct stale *stale = calloc(1, sizeof(*stale));
-	int err = stale ? 0 : -ENOMEM;
+	struct stale stale = { .list = &run->list };
+	int err = walk_map(run->pins.dev, stale_each, &stale);
 
-	if (stale)
-		stale->run = run;
-	if (!err && run->wanted->addresses.count)
-		err = walk_map(run->pins.local, stale_address_each, stale);
-	if (!err)
-		err = walk_map(run->pins.dev, stale_device_each, stale);
-	for (unsigned int i = 0; !err && i < stale->addresses; i++)
-		bpf_map_delete_elem(run->pins.local, &stale->address[i]);
-	for (unsigned int i = 0; !err && i < stale->devices; i++)
-		bpf_map_delete_elem(run->pins.dev, &stale->ifindex[i]);
-	free(stale);
-	return err ? complain_pins(err, run->instance, SPLICE_STEM) : EXIT_DONE;
-}
-
-struct range_change {
-	const struct splice_run *run;
-	struct splice_range range;
-};
-
-static void range_each(const void *key, const void *value, void *arg)
-{
-	const struct range_change *change = arg;
-
-	(void)value;
-	bpf_map_update_elem(change->run->pins.local, key, &change->range, BPF_EXIST);
-}
-
-/* --ports without --address: of the present ones. */
-static int fill_ranges(struct splice_run *run)
-{
-	struct range_change change = { run, { run->wanted->ports.low, run->wanted->ports.high } };
-	int err;
-
-	if (run->wanted->addresses.count)
-		return splice_run_fill_local(run);
-	if (!run->wanted->ports.low)
-		return EXIT_DONE;
-	err = walk_map(run->pins.local, range_each, &change);
+	for (unsigned int i = 0; !err && i < stale.count; i++)
+		bpf_map_delete_elem(run->pins.dev, &stale.ifindex[i]);
 	return err ? complain_pins(err, run->instance, SPLICE_STEM) : EXIT_DONE;
 }
 
@@ -277,46 +224,56 @@ static int write_conf(const struct splice_run *run, struct splice_conf *conf)
 	return EXIT_DONE;
 }
 
-static int replace(struct splice_run *run, struct splice_conf *conf, const struct present *present)
+static int exchange(struct splice_run *run, const struct present *present,
+		    const struct splice_legs *legs, const struct splice_places *plan)
 {
-	unsigned int known;
-	int code = decide(run, present);
+	unsigned int known = sort_devices(run, present);
+	int code = splice_run_fill_devices(run);
 
 	if (code == EXIT_DONE)
-		code = splice_run_load(run, true);
+		code = splice_run_devices(run, known);
 	if (code == EXIT_DONE)
-		code = splice_run_fill_devices(run);
-	if (code == EXIT_DONE)
-		code = fill_ranges(run);
-	if (code != EXIT_DONE)
-		return code;
-	known = sort_devices(run, present);
-	code = splice_run_devices(run, known);
+		code = splice_places_exchange(run, legs, plan);
 	if (code == EXIT_DONE)
 		code = update_devices(run, present);
 	if (code == EXIT_DONE)
 		code = drop_devices(run, present);
+	return code == EXIT_DONE ? drop_stale(run) : code;
+}
+
+static int replace(struct splice_run *run, const struct present *present,
+		   const struct splice_legs *legs)
+{
+	struct splice_places plan;
+	int code = decide(run, present);
+
 	if (code == EXIT_DONE)
-		code = drop_stale(run);
-	return code == EXIT_DONE ? write_conf(run, conf) : code;
+		code = splice_places_plan(run, legs, &plan);
+	if (code == EXIT_DONE)
+		code = splice_run_load(run, true);
+	return code == EXIT_DONE ? exchange(run, present, legs, &plan) : code;
 }
 
 int splice_replace(struct splice_run *run)
 {
-	struct present *present = calloc(1, sizeof(*present));
+	struct present present = {};
+	struct splice_legs legs;
 	struct splice_conf conf;
-	int err = present ? splice_conf_read(&run->pins, &conf) : -ENOMEM;
+	int err = splice_conf_read(&run->pins, &conf);
 	int code;
 
 	run->directory = SPLICE_STEM;
 	if (!err)
-		err = walk_map(run->pins.dev, present_each, present);
+		err = walk_map(run->pins.dev, present_each, &present);
+	if (!err)
+		err = splice_legs_open(&run->pins, &legs);
 	if (err)
-		code = complain_pins(err, run->instance, SPLICE_STEM);
-	else
-		code = check(run, &conf);
+		return complain_pins(err, run->instance, SPLICE_STEM);
+	code = check(run, &conf);
 	if (code == EXIT_DONE)
-		code = replace(run, &conf, present);
-	free(present);
+		code = replace(run, &present, &legs);
+	if (code == EXIT_DONE)
+		code = write_conf(run, &conf);
+	splice_legs_close(&legs);
 	return code;
 }

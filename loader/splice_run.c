@@ -62,10 +62,9 @@ int splice_run_pin(struct splice_run *run)
 
 static void set_sizes(const struct splice_run *run)
 {
-	uint32_t sessions = run->wanted->sessions ?: SPLICE_SESSIONS;
 	uint32_t rendezvous = run->wanted->rendezvous ?: SPLICE_RENDEZVOUS;
 
-	bpf_map__set_max_entries(run->skeleton->maps.splice_leg, 2 * sessions);
+	bpf_map__set_max_entries(run->skeleton->maps.splice_leg, splice_places_total(run));
 	bpf_map__set_max_entries(run->skeleton->maps.splice_side, 2 * rendezvous);
 	bpf_map__set_max_entries(run->skeleton->maps.splice_join, rendezvous);
 }
@@ -116,7 +115,7 @@ static int complain_load(int err)
 			"with CONFIG_DEBUG_INFO_BTF, as the distribution's is");
 	if (err == -ENOMEM || err == -E2BIG)
 		return complain(EXIT_FAILED,
-				"splice: no memory for its tables; give a smaller --sessions or "
+				"splice: no memory for its tables; give fewer --ports or a smaller "
 				"--rendezvous");
 	return complain(EXIT_FAILED,
 			"splice: the kernel refuses the programs: %s; ISTHMUS_DEBUG=1 in the "
@@ -131,10 +130,11 @@ int splice_run_load(struct splice_run *run, bool reuse)
 	run->skeleton = splice_bpf__open();
 	if (!run->skeleton)
 		return complain_load(-errno);
-	set_sizes(run);
 	set_frags(run);
 	if (reuse)
 		err = reuse_maps(run);
+	else
+		set_sizes(run);
 	if (err)
 		return complain_pins(err, run->instance, SPLICE_STEM);
 	err = splice_bpf__load(run->skeleton);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "attach.h"
-#include "splice.h"
+#include "splice_legs.h"
 #include "walk.h"
 
 #define NS_PER_S 1000000000ULL
@@ -106,6 +106,16 @@ static void local_each(const void *key, const void *value, void *arg)
 	output->record_end();
 }
 
+static void print_table(const struct output *output, const char *name, uint64_t entries,
+			uint32_t capacity)
+{
+	output->record_start();
+	output->text("table", name);
+	output->number("entries", entries);
+	output->number("capacity", capacity);
+	output->record_end();
+}
+
 static int print_fill(const struct output *output, const char *name, int fd)
 {
 	uint32_t capacity;
@@ -114,14 +124,9 @@ static int print_fill(const struct output *output, const char *name, int fd)
 
 	if (!err)
 		err = walk_count(fd, &entries);
-	if (err)
-		return err;
-	output->record_start();
-	output->text("table", name);
-	output->number("entries", entries);
-	output->number("capacity", capacity);
-	output->record_end();
-	return 0;
+	if (!err)
+		print_table(output, name, entries, capacity);
+	return err;
 }
 
 static int print_tables(const struct output *output, const struct splice_pins *pins)
@@ -130,13 +135,18 @@ static int print_tables(const struct output *output, const struct splice_pins *p
 		const char *name;
 		int fd;
 	} tables[] = {
-		{ "splice_leg", pins->leg },	 { "splice_side", pins->side },
-		{ "splice_join", pins->join },	 { "splice_frag", pins->frag },
-		{ "splice_local", pins->local }, { "splice_dev", pins->dev },
+		{ "splice_side", pins->side }, { "splice_join", pins->join },
+		{ "splice_frag", pins->frag }, { "splice_local", pins->local },
+		{ "splice_dev", pins->dev },
 	};
-	int err = 0;
+	struct splice_legs legs;
+	int err = splice_legs_open(pins, &legs);
 
+	if (err)
+		return err;
 	output->list_start("tables");
+	print_table(output, "splice_leg", splice_legs_live(&legs, 0, legs.count), legs.count);
+	splice_legs_close(&legs);
 	for (size_t i = 0; i < COUNT_OF(tables) && !err; i++)
 		err = print_fill(output, tables[i].name, tables[i].fd);
 	output->list_end();
@@ -171,7 +181,7 @@ static int show(const struct output *output, const char *instance, const struct 
 	devices.here = netns == conf.netns;
 	output->start();
 	output->text("datapath", SPLICE_STEM);
-	output->text("instance", instance ? instance : "");
+	output->text("instance", instance);
 	print_conf(output, &conf, devices.here);
 	output->list_start("devices");
 	err = walk_map(pins->dev, device_each, &devices);
@@ -236,7 +246,7 @@ static int stats(const struct output *output, const char *instance, int fd)
 		return -ENOMEM;
 	output->start();
 	output->text("datapath", SPLICE_STEM);
-	output->text("instance", instance ? instance : "");
+	output->text("instance", instance);
 	output->list_start("reasons");
 	for (uint32_t i = 0; i < COUNT_OF(reasons) && !err; i++) {
 		err = read_reason(fd, i, each, cpus, &sum);
@@ -272,8 +282,8 @@ static int status(const struct output *output, const char *instance, const struc
 {
 	struct devices devices = {};
 	struct splice_conf conf;
-	uint64_t legs, sides, netns;
-	uint32_t capacity;
+	struct splice_legs legs;
+	uint64_t sides, netns;
 	int err = splice_conf_read(pins, &conf);
 
 	if (!err)
@@ -281,23 +291,22 @@ static int status(const struct output *output, const char *instance, const struc
 	if (!err)
 		err = walk_map(pins->dev, device_each, &devices);
 	if (!err)
-		err = walk_count(pins->leg, &legs);
-	if (!err)
 		err = walk_count(pins->side, &sides);
 	if (!err)
-		err = walk_capacity(pins->leg, &capacity);
+		err = splice_legs_open(pins, &legs);
 	if (err)
 		return err;
 	output->record_start();
 	output->text("datapath", SPLICE_STEM);
-	output->text("instance", instance ? instance : "");
+	output->text("instance", instance);
 	output->text("mode", splice_hook_text(devices.hook));
 	output->number("devices", devices.count);
-	output->number("sessions", legs / 2);
-	output->number("capacity", capacity / 2);
+	output->number("sessions", splice_legs_live(&legs, 0, legs.count) / 2);
+	output->number("capacity", legs.count / 2);
 	output->number("sides", sides);
 	output->boolean("in_this_netns", netns == conf.netns);
 	output->record_end();
+	splice_legs_close(&legs);
 	return 0;
 }
 

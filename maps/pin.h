@@ -11,7 +11,8 @@
 
 #include "common.h"
 
-/* Writes ROOT[/INSTANCE][/stem][/name]; stem and name may be NULL. -EINVAL: bad instance, -ENAMETOOLONG. */
+/* Writes ROOT[/INSTANCE][/stem][/name]; stem and name may be NULL. -EINVAL: bad instance,
+ * -ENAMETOOLONG. */
 int pin_path(const char *instance, const char *stem, const char *name, char *path, size_t len);
 
 /* Makes the directories down to the instance and takes an exclusive lock on it; waits 5 s at most.
@@ -19,9 +20,10 @@ int pin_path(const char *instance, const char *stem, const char *name, char *pat
 int pin_lock(const char *instance);
 
 /*
- * Opens a pinned map and checks its sizes. Returns its descriptor; -ENOENT: not attached; -EPERM; -EPROTO: the
- * sizes are of another version.
+ * Opens a pinned map and checks its sizes. Returns its descriptor; -ENOENT: not attached; -EPERM;
+ * -EPROTO: the sizes are of another version.
  */
-int pin_open_map(const char *instance, const char *stem, const char *name, size_t key_size, size_t value_size);
+int pin_open_map(const char *instance, const char *stem, const char *name, size_t key_size,
+		 size_t value_size);
 
 #endif
