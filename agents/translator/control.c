@@ -166,7 +166,8 @@ static const struct notify control_notify = {
 static void tell_load(struct control *control)
 {
 	struct translator *t = control->translator;
-	unsigned int sessions = t->table.sessions, room = rendezvous_free(t);
+	unsigned int sessions = t->table.sessions - t->table.finished_count;
+	unsigned int room = rendezvous_free(t);
 
 	if (!control->logged_in ||
 	    (sessions == control->told_sessions && room == control->told_free))
