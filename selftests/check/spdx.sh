@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Every file names its licence: bpf/ and maps/ GPL-2.0-only OR BSD-2-Clause, the rest GPL-3.0-or-later.
+# Every file names its licence: what runs in the kernel and the maps GPL-2.0-only OR BSD-2-Clause, the rest
+# GPL-3.0-or-later.
 . "${0%/*}/../lib/check.sh"
 
 # Text for people, the licences themselves, and inputs of fuzz targets have no such line.
@@ -16,7 +17,7 @@ faults() {
 	check_files '*' | while read -r file; do
 		if exempt "$file"; then continue; fi
 		case $file in
-		bpf/* | maps/*) want='GPL-2.0-only OR BSD-2-Clause' ;;
+		bpf/* | maps/* | *.bpf.c | *.bpf.h | selftests/assume/*.h) want='GPL-2.0-only OR BSD-2-Clause' ;;
 		*) want='GPL-3.0-or-later' ;;
 		esac
 		head -n 5 "$file" | grep -qE "SPDX-License-Identifier: $want( \*/)?\$" ||

@@ -116,9 +116,10 @@ end() {
 	wait "$1" 2>/dev/null || true
 }
 
-# wait_for SECONDS cmd...: until the command succeeds; fails after SECONDS.
+# wait_for SECONDS cmd...: until the command succeeds; fails after SECONDS. SLOW: how many times slower than
+# usual this machine is (an emulated one); every time limit grows with it.
 wait_for() {
-	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000 * ${SLOW:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "${EPOCHREALTIME/[.,]/}" -lt "$end" ] || return 1
