@@ -153,6 +153,12 @@ static void far_side_22s(const struct splice_session *session)
 	stored(session, 1, 22 * SECOND_NS, session->end[1].remote_port);
 }
 
+/* Another CPU stored it with a clock that is ahead. */
+static void far_side_ahead(const struct splice_session *session)
+{
+	stored(session, 1, -SECOND_NS, session->end[1].remote_port);
+}
+
 static void joined_by_another(const struct splice_session *session)
 {
 	struct splice_join join;
@@ -263,6 +269,8 @@ static const struct row rows[] = {
 	{ "another port has joined", joined_by_another, SYN, AS_IS, SPLICE_TO_TC,
 	  SPLICE_SIDE_TAKEN },
 	{ "the other side's SYN is 20 s old", far_side_20s, SYN, AS_IS, SPLICE_TO_TC,
+	  SPLICE_JOINED },
+	{ "the other side's SYN is ahead of our clock", far_side_ahead, SYN, AS_IS, SPLICE_TO_TC,
 	  SPLICE_JOINED },
 	{ "the other side's SYN is 22 s old", far_side_22s, SYN, AS_IS, SPLICE_TO_TC,
 	  SPLICE_SYN_HELD },
