@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* TCP sessions from the SYN to the relay: CONNECT, PROVE, READY, GO. */
 #include <errno.h>
+#include <event2/util.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -21,6 +22,10 @@
 #define KEEPALIVE_INTERVAL_S 20
 #define KEEPALIVE_COUNT	     4
 
+#define PURE_PORT_LOW  20000
+#define PURE_PORT_HIGH 29999
+#define PURE_TRIES     16
+
 static void splice_ready(evutil_socket_t fd, short what, void *arg);
 
 /* One socket for both families: the address is kept as an IPv4-mapped one. */
@@ -34,27 +39,51 @@ static int open_socket(bool v6)
 	return fd < 0 ? -errno : fd;
 }
 
+static int bind_port(int fd, bool v6, uint16_t *port)
+{
+	/* All zero is also INADDR_ANY, and the port is at the same place. */
+	struct sockaddr_in6 address = { .sin6_family = v6 ? AF_INET6 : AF_INET,
+					.sin6_port = htons(*port) };
+	socklen_t len = v6 ? sizeof(address) : sizeof(struct sockaddr_in);
+
+	if (bind(fd, (struct sockaddr *)&address, len) ||
+	    getsockname(fd, (struct sockaddr *)&address, &len))
+		return -errno;
+	*port = ntohs(address.sin6_port);
+	return 0;
+}
+
+/* In a pure splice one side's source port is the other's destination port at the translator, so it
+ * must be one of the translator's; these are within what `isthmus splice attach` takes. */
+static uint16_t pure_port(void)
+{
+	uint16_t dice;
+
+	evutil_secure_rng_get_bytes(&dice, sizeof(dice));
+	return PURE_PORT_LOW + dice % (PURE_PORT_HIGH - PURE_PORT_LOW + 1);
+}
+
 int tcp_reserve_port(uint16_t *port)
 {
-	struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
-	socklen_t len = sizeof(address);
-	int fd = open_socket(true);
+	bool v6 = true;
+	int fd = open_socket(v6), error = -EADDRINUSE;
+	uint16_t chosen;
 
 	if (fd == -EAFNOSUPPORT) {
-		address.sin6_family = AF_INET; /* all zero is also INADDR_ANY */
-		len = sizeof(struct sockaddr_in);
-		fd = open_socket(false);
+		v6 = false;
+		fd = open_socket(v6);
 	}
 	if (fd < 0)
 		return fd;
-	if (bind(fd, (struct sockaddr *)&address, len) ||
-	    getsockname(fd, (struct sockaddr *)&address, &len)) {
-		int error = -errno;
-
+	for (int i = 0; i < PURE_TRIES && error == -EADDRINUSE; i++) {
+		chosen = pure_port();
+		error = bind_port(fd, v6, &chosen);
+	}
+	if (error) {
 		close(fd);
 		return error;
 	}
-	*port = ntohs(address.sin6_port); /* where sockaddr_in has it, too */
+	*port = chosen;
 	return fd;
 }
 
@@ -101,7 +130,10 @@ static int start_connect(struct session *session)
 	const struct announced *announced = &session->announcement;
 	struct sockaddr_storage storage;
 	socklen_t len;
+	uint16_t port;
 
+	if (session->splice_fd < 0 && announced->pure)
+		session->splice_fd = tcp_reserve_port(&port);
 	if (session->splice_fd < 0)
 		session->splice_fd = open_socket(!address_is_v4(&announced->address));
 	if (session->splice_fd < 0)
