@@ -57,15 +57,19 @@ static double seconds(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+static void run_once(void)
+{
+	event_base_loop(f.base, EVLOOP_NONBLOCK);
+	usleep(500);
+}
+
 /* Runs the loop until *counter reaches `value`; false after WAIT_S. */
 static bool run_until(const unsigned int *counter, unsigned int value)
 {
 	double end = seconds() + WAIT_S;
 
-	while (*counter < value && seconds() < end) {
-		event_base_loop(f.base, EVLOOP_NONBLOCK);
-		usleep(500);
-	}
+	while (*counter < value && seconds() < end)
+		run_once();
 	return *counter >= value;
 }
 
@@ -368,10 +372,8 @@ static void test_keepalive_keeps_a_live_connection(void **state)
 	connect_both();
 	msg_conn_keepalive(f.server.conn, 1);
 	start = seconds();
-	while (seconds() - start < 3.2) {
-		event_base_loop(f.base, EVLOOP_NONBLOCK);
-		usleep(1000);
-	}
+	while (seconds() - start < 3.2)
+		run_once();
 	assert_int_equal(f.server.closed, 0);
 	assert_true(msg_conn_is_open(f.client.conn));
 }
@@ -592,6 +594,30 @@ static void test_nobody_listens(void **state)
 	assert_string_equal(f.client.why, strerror(ECONNREFUSED));
 }
 
+/* A resolver outlives a connection that is given up before its answer. */
+static void test_names(void **state)
+{
+	double end;
+	char error[200];
+
+	(void)state;
+	f.client.conn = msg_connect_tls(f.base, "localhost", f.port, f.fingerprint, &handler,
+					&f.client, error, sizeof(error));
+	assert_non_null(f.client.conn);
+	assert_true(run_until(&f.client.opened, 1));
+	msg_conn_close(f.client.conn, "enough");
+	assert_true(run_until(&f.client.closed, 1));
+	f.client.conn = msg_connect_tls(f.base, "name.invalid", f.port, f.fingerprint, &handler,
+					&f.client, error, sizeof(error));
+	assert_non_null(f.client.conn);
+	event_base_loop(f.base, EVLOOP_NONBLOCK);
+	msg_conn_close(f.client.conn, "enough");
+	assert_true(run_until(&f.client.closed, 2));
+	for (end = seconds() + 1.5; seconds() < end;)
+		run_once();
+	assert_int_equal(f.client.opened, 1);
+}
+
 static void test_slow_reader_is_closed(void **state)
 {
 	static char text[60000];
@@ -715,6 +741,7 @@ int main(void)
 		TEST(wrong_fingerprint),
 		TEST(unknown_authority),
 		TEST(nobody_listens),
+		TEST(names),
 		TEST(slow_reader_is_closed),
 		TEST(limit_of_connections),
 		TEST(members),

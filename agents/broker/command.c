@@ -35,10 +35,13 @@ static int make_folder(const char *folder, const char *user, char *error, size_t
 		return -ENOENT;
 	}
 	if (mkdir(folder, 0700)) {
-		if (errno == EEXIST)
+		int rc = -errno;
+
+		if (rc == -EEXIST)
 			return 0;
-		snprintf(error, error_len, "%s: %s", folder, strerror(errno));
-		return -errno;
+		snprintf(error, error_len, "%s: %s%s", folder, strerror(-rc),
+			 rc == -EACCES ? "; be root or say --database FILE" : "");
+		return rc;
 	}
 	if (owner && !geteuid() && chown(folder, owner->pw_uid, owner->pw_gid)) {
 		snprintf(error, error_len, "%s: %s", folder, strerror(errno));
@@ -76,7 +79,8 @@ int command_prepare(const struct settings *settings, char *error, size_t error_l
 	if (rc) {
 		snprintf(error, error_len, "certificate %s and key %s: %s", settings->certificate,
 			 settings->key,
-			 rc == -EEXIST ? "one exists without the other" : strerror(-rc));
+			 rc == -EEXIST ? "one exists without the other; remove or restore it"
+				       : strerror(-rc));
 		return rc;
 	}
 	give_to_owner(folder, settings->certificate, "");

@@ -43,6 +43,22 @@ static void answer_pending(struct msg_pending *pending, json_t *message)
 	free(pending);
 }
 
+static void on_resolver_idle(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	evdns_base_free(arg, 0);
+}
+
+/* A question that was cancelled is still answered from the loop, by way of the resolver. */
+static void free_resolver(struct event_base *base, struct evdns_base *dns)
+{
+	const struct timeval later = { .tv_sec = 1 };
+
+	if (dns)
+		event_base_once(base, -1, EV_TIMEOUT, on_resolver_idle, dns, &later);
+}
+
 static void free_conn(struct msg_conn *conn)
 {
 	SSL *ssl = bufferevent_openssl_get_ssl(conn->bev);
@@ -55,8 +71,7 @@ static void free_conn(struct msg_conn *conn)
 		ERR_clear_error();
 	}
 	bufferevent_free(conn->bev);
-	if (conn->dns)
-		evdns_base_free(conn->dns, 0);
+	free_resolver(conn->base, conn->dns);
 	if (conn->keepalive)
 		event_free(conn->keepalive);
 	event_free(conn->final);
@@ -270,8 +285,7 @@ void msg_conn_abandon(struct msg_conn *conn)
 {
 	if (conn->bev)
 		bufferevent_free(conn->bev);
-	if (conn->dns)
-		evdns_base_free(conn->dns, 0);
+	free_resolver(conn->base, conn->dns);
 	event_free(conn->final);
 	free(conn);
 }

@@ -318,6 +318,15 @@ static struct msg_listener *new_listener(struct event_base *base, int fd, SSL_CT
 	return NULL;
 }
 
+static const char *remedy(int error)
+{
+	if (error == EADDRINUSE)
+		return "; another program has it";
+	if (error == EACCES)
+		return "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
+	return error == EADDRNOTAVAIL ? "; this host has no such address" : "";
+}
+
 /* "" is every address: one IPv6 socket that takes IPv4 too, or IPv4 where there is no IPv6. */
 static int bind_tcp(const char *address, const char *port, char *error, size_t error_len)
 {
@@ -329,7 +338,8 @@ static int bind_tcp(const char *address, const char *port, char *error, size_t e
 	int fd, rc = getaddrinfo(host, port, &hints, &info);
 
 	if (rc) {
-		snprintf(error, error_len, "'%s' port '%s': %s", host, port, gai_strerror(rc));
+		snprintf(error, error_len, "cannot listen on '%s' port '%s': %s", host, port,
+			 gai_strerror(rc));
 		return -EINVAL;
 	}
 	fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -341,8 +351,8 @@ static int bind_tcp(const char *address, const char *port, char *error, size_t e
 	}
 	if (fd < 0 || bind(fd, info->ai_addr, info->ai_addrlen)) {
 		rc = -errno;
-		snprintf(error, error_len, "cannot listen on %s port %s: %s", host, port,
-			 strerror(-rc));
+		snprintf(error, error_len, "cannot listen on %s port %s: %s%s", host, port,
+			 strerror(-rc), remedy(-rc));
 		if (fd >= 0)
 			close(fd);
 		fd = rc;
