@@ -143,7 +143,7 @@ struct splice_dev {
 	__be16 vlan_proto; /* 0x8100, 0x88a8; 0 = no tag */
 	__be16 vlan_tci;
 	__u8 hook;     /* enum splice_hook of our programs on this device, 0 = none */
-	__u8 tc_link;  /* 1 = TCX link, 0 = clsact filter */
+	__u8 tc_link;  /* 1 = TCX link, 0 = clsact filter, 2 = the same in a qdisc that we made */
 	__u16 tc_prio; /* clsact: the filter's priority and handle, to replace or remove it */
 	__u32 tc_handle;
 };
