@@ -5,7 +5,7 @@
  * sweep must find everything.
  */
 /* link: agents/translator/kernel.c agents/translator/attached.c agents/translator/events.c */
-/* link: agents/translator/sweep.c */
+/* link: agents/translator/sweep.c selftests/lib/translator_maps.c */
 /* link: agents/translator/decide.c agents/translator/restore.c agents/translator/hops.c */
 /* link: agents/translator/neighbour.c agents/translator/rendezvous.c */
 /* link: agents/translator/ports.c agents/translator/settings.c agents/lib/conf.c */
@@ -29,29 +29,11 @@
 
 #include "../agents/lib/address.h"
 #include "../agents/translator/kernel.h"
-#include "../maps/pin.h"
+#include "lib/translator_maps.h"
 
 #define RENDEZVOUS 8
 #define LOW	   30000
 #define HIGH	   30099
-#define LEGS	   (2 * (HIGH - LOW + 1))
-
-static const struct {
-	const char *name;
-	enum bpf_map_type type;
-	__u32 key_size, value_size, entries;
-} maps[] = {
-	{ "splice_conf", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct splice_conf), 1 },
-	{ "splice_local", BPF_MAP_TYPE_HASH, 16, sizeof(struct splice_range), SPLICE_LOCALS },
-	{ "splice_side", BPF_MAP_TYPE_HASH, sizeof(struct splice_local_key),
-	  sizeof(struct splice_side), 2 * RENDEZVOUS },
-	{ "splice_join", BPF_MAP_TYPE_HASH, 8, sizeof(struct splice_join), RENDEZVOUS },
-	{ "splice_leg", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct splice_leg), LEGS },
-	{ "splice_stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct isthmus_count),
-	  SPLICE_REASON_COUNT },
-	{ "splice_event", BPF_MAP_TYPE_RINGBUF, 0, 0, 4096 },
-};
-#define MAPS (sizeof(maps) / sizeof(maps[0]))
 
 static char instance[24];
 static struct isthmus_addr local_addr;
@@ -101,60 +83,6 @@ static void on_side_syn(struct translator *translator, const struct session *s, 
 
 static const struct notify notify = { on_joined, on_ended, on_refused, on_side_syn };
 
-/* ---- maps, as `isthmus splice attach` would leave them */
-
-static void pin_maps(void)
-{
-	/* Short: a leg's last packet cannot be older than the machine. */
-	struct splice_conf conf = { .half_open_ns = 3 * NS_PER_S,
-				    .abi = SPLICE_ABI,
-				    .tcp_idle_s = 7,
-				    .half_closed_s = 6,
-				    .time_wait_s = 5,
-				    .reset_s = 2,
-				    .udp_idle_s = 4 };
-	struct splice_range range = { LOW, HIGH, 0 };
-	char path[256];
-
-	assert_int_equal(pin_path(instance, NULL, NULL, path, sizeof(path)), 0);
-	mkdir(ISTHMUS_PIN_ROOT, 0700);
-	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(pin_path(instance, "splice", NULL, path, sizeof(path)), 0);
-	assert_int_equal(mkdir(path, 0700), 0);
-	for (unsigned int i = 0; i < MAPS; i++) {
-		struct bpf_map_create_opts flags = { .sz = sizeof(flags) };
-		__u32 zero = 0;
-		int fd;
-
-		if (!strcmp(maps[i].name, "splice_leg"))
-			flags.map_flags = BPF_F_MMAPABLE;
-		fd = bpf_map_create(maps[i].type, maps[i].name, maps[i].key_size,
-				    maps[i].value_size, maps[i].entries, &flags);
-		assert_true(fd >= 0);
-		assert_int_equal(pin_path(instance, "splice", maps[i].name, path, sizeof(path)), 0);
-		assert_int_equal(bpf_obj_pin(fd, path), 0);
-		if (i == 0)
-			assert_int_equal(bpf_map_update_elem(fd, &zero, &conf, 0), 0);
-		if (i == 1)
-			assert_int_equal(bpf_map_update_elem(fd, &local_addr, &range, 0), 0);
-		close(fd);
-	}
-}
-
-static void unpin_maps(void)
-{
-	char path[256];
-
-	for (unsigned int i = 0; i < MAPS; i++) {
-		pin_path(instance, "splice", maps[i].name, path, sizeof(path));
-		unlink(path);
-	}
-	pin_path(instance, "splice", NULL, path, sizeof(path));
-	rmdir(path);
-	pin_path(instance, NULL, NULL, path, sizeof(path));
-	rmdir(path);
-}
-
 static void start_translator(void)
 {
 	char error[256] = "";
@@ -187,7 +115,7 @@ static int setup(void **state)
 	memset(&told, 0, sizeof(told));
 	snprintf(instance, sizeof(instance), "t%d", getpid());
 	assert_int_equal(address_parse("127.0.0.1", &local_addr), 0);
-	pin_maps();
+	maps_pin(instance, &local_addr, LOW, HIGH, RENDEZVOUS);
 	start_translator();
 	return 0;
 }
@@ -196,7 +124,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	end_translator();
-	unpin_maps();
+	maps_unpin(instance);
 	return 0;
 }
 
