@@ -205,16 +205,6 @@ static void test_connections_without_login(void **state)
 	new_user("alice"); /* a genuine one is served */
 }
 
-static void test_login_deadline(void **state)
-{
-	struct party *party = party_connect(&f);
-	double start = fixture_seconds();
-
-	(void)state;
-	assert_true(party_wait_closed_s(party, 12));
-	assert_true(fixture_seconds() - start > 8);
-}
-
 static void test_deleted_user_is_disconnected(void **state)
 {
 	struct party *alice = new_user("alice"), *bob = new_user("bob");
@@ -409,6 +399,57 @@ static void test_negotiate_is_refused(void **state)
 	party_error(alice, negotiate("bob", "web"), "limit");
 	bob->refuse = NULL;
 	party_ok(alice, negotiate("bob", "web"));
+}
+
+/* Ten seconds, for a login and for a provider's answer. */
+static void test_deadlines(void **state)
+{
+	struct party *idle;
+	double start;
+
+	(void)state;
+	make_parties("passive");
+	idle = party_connect(&f);
+	start = fixture_seconds();
+	bob->silent = true;
+	party_error(alice, negotiate("bob", "web"), "timeout");
+	assert_true(fixture_seconds() - start > 9);
+	assert_true(party_wait_closed_s(idle, 2));
+	assert_true(fixture_seconds() - start < 13);
+	assert_true(msg_conn_is_open(bob->conn));
+	assert_int_equal(broker_metric(&f, "isthmus_broker_sessions"), 0);
+}
+
+static void test_provider_vanishes(void **state)
+{
+	(void)state;
+	make_parties("passive");
+	bob->vanish = true;
+	party_error(alice, negotiate("bob", "web"), "offline");
+	assert_true(party_wait_closed(bob));
+	party_until(alice, 50);
+	party_error(alice, negotiate("bob", "web"), "offline");
+	assert_int_equal(relay->opened, 0);
+}
+
+/* What was opened for a subscriber that is gone is closed again, and the provider knows. */
+static void test_subscriber_vanishes(void **state)
+{
+	(void)state;
+	make_parties("passive");
+	relay->silent = true;
+	party_send(alice, json_pack("{s:s,s:s,s:s,s:[s],s:i}", "op", "negotiate", "user", "bob",
+				    "service", "web", "families", "4", "id", 999));
+	json_t *open = party_notice(relay, "open");
+
+	msg_conn_close(alice->conn, "gone");
+	assert_true(party_wait_closed(alice));
+	party_until(relay, 100);
+	relay->silent = false;
+	party_answer(relay, open);
+	party_notice(relay, "close");
+	party_notice(bob, "closed");
+	assert_int_equal(broker_metric(&f, "isthmus_broker_sessions"), 0);
 }
 
 static void test_family_choice(void **state)
@@ -701,7 +742,6 @@ int main(void)
 		TEST(expired_token),
 		TEST(login_rates),
 		TEST(connections_without_login),
-		TEST(login_deadline),
 		TEST(deleted_user_is_disconnected),
 		TEST(devices_limit),
 		TEST(publish_list_unpublish),
@@ -711,6 +751,9 @@ int main(void)
 		TEST(end_is_told_to_both),
 		TEST(unauthenticated_is_closed),
 		TEST(negotiate_is_refused),
+		TEST(deadlines),
+		TEST(provider_vanishes),
+		TEST(subscriber_vanishes),
 		TEST(family_choice),
 		TEST(next_translator_is_tried),
 		TEST(least_loaded_translator),

@@ -230,6 +230,20 @@ static void answer_open(struct party *party, json_t *message)
 			    "probe_port_tcp", 3479, "mode", json_object_get(message, "mode")));
 }
 
+void party_answer(struct party *party, json_t *message)
+{
+	const char *op = json_string_value(json_object_get(message, "op"));
+
+	if (party->vanish)
+		msg_conn_close(party->conn, "vanished");
+	else if (party->refuse)
+		msg_reply_error(party->conn, message, party->refuse, "as the test wants it");
+	else if (!strcmp(op, "offer"))
+		answer_offer(party, message);
+	else
+		answer_open(party, message);
+}
+
 static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 {
 	const char *op = json_string_value(json_object_get(message, "op"));
@@ -237,18 +251,12 @@ static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 
 	if (party->notice_count < NOTICES_MAX)
 		party->notices[party->notice_count++] = json_incref(message);
-	if (!strcmp(op, "offer") || !strcmp(op, "open")) {
-		if (party->vanish)
-			msg_conn_close(conn, "vanished");
-		else if (party->refuse)
-			msg_reply_error(conn, message, party->refuse, "as the test wants it");
-		else if (!strcmp(op, "offer"))
-			answer_offer(party, message);
-		else
-			answer_open(party, message);
-	} else {
+	if (party->silent)
+		return;
+	if (!strcmp(op, "offer") || !strcmp(op, "open"))
+		party_answer(party, message);
+	else
 		msg_reply(conn, message, NULL);
-	}
 }
 
 static const struct msg_handler handler = { on_opened, on_message, on_closed };

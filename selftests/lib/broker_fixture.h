@@ -35,6 +35,7 @@ struct party {
 	const char *only_family;
 	unsigned int source_port; /* pure */
 	bool vanish;		  /* closes instead of answering */
+	bool silent;		  /* does not answer */
 	unsigned int opened;	  /* sessions */
 };
 
@@ -63,6 +64,7 @@ void party_request(struct party *party, json_t *message); /* waits for the answe
 void party_ok(struct party *party, json_t *message);	  /* which must be ok */
 void party_error(struct party *party, json_t *message, const char *code);
 void party_send(struct party *party, json_t *message);
+void party_answer(struct party *party, json_t *message); /* an offer or open kept back */
 void party_until(struct party *party, unsigned int ms);
 json_t *party_notice(struct party *party, const char *op); /* waits; borrowed */
 bool party_wait_closed(struct party *party);
