@@ -27,7 +27,7 @@
 #include "selftests/lib/splice_fixture.h"
 #include "selftests/lib/splice_model.h"
 
-#define ROUNDS	   5000
+#define ROUNDS	   2000
 #define PORT_OTHER 4444
 #define SPIN	   10000 /* looks before the CPU is given up */
 
@@ -134,14 +134,14 @@ static int run_rounds(const struct splice_session *session,
 {
 	pthread_t thread;
 	struct outcome change = { 0 };
-	int round = 0, wrong = 0;
+	int round = 0, wrong = 0, rounds = ROUNDS / splice_fixture_slow();
 
 	atomic_store(&race.done, 0);
 	atomic_store(&race.round, 0);
 	atomic_store(&race.stop, false);
 	stay_on(0);
 	assert_int_equal(pthread_create(&thread, NULL, second_racer, NULL), 0);
-	while (round < ROUNDS && !wrong) {
+	while (round < rounds && !wrong) {
 		splice_fixture_end(&fx, session);
 		prepare(session);
 		one_round(++round, &change);

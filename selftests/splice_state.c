@@ -289,6 +289,71 @@ static void test_legs_outlive_their_rendezvous(void **state)
 	forward(&session, 1, FIXTURE_TC, &ack, SPLICE_FORWARDED);
 }
 
+static void stranger(const struct splice_session *session, enum fixture_hook hook, __u16 tcp_flags,
+		     const char *reason)
+{
+	struct packet_spec spec = { .flags = tcp_flags, .data_len = 4 };
+	struct splice_result result;
+	struct packet packet;
+
+	splice_fixture_spec(&fx, session, 0, &spec);
+	packet_build(&spec, &packet);
+	splice_fixture_run(&fx, hook, 0, &packet, &result);
+	assert_string_equal(splice_reason_name(result.reason), reason);
+	assert_int_equal(result.verdict, splice_fixture_verdict(hook, result.reason, false));
+}
+
+/* Packets to a live session's endpoint from elsewhere: another port, a neighbour, another protocol.
+ */
+static void run_strangers(const struct splice_session *session, enum fixture_hook hook,
+			  bool announced)
+{
+	bool udp = session->proto == IPPROTO_UDP;
+	const char *opens =
+		announced ? hook == FIXTURE_XDP ? "TO_TC" : "SIDE_TAKEN" : "UNANNOUNCED";
+	struct splice_session other = *session;
+	struct splice_leg leg;
+
+	other.end[0].remote_port++;
+	stranger(&other, hook, PACKET_ACK, udp ? opens : "NO_SESSION");
+	stranger(&other, hook, PACKET_RST, udp ? opens : "NO_SESSION");
+	stranger(&other, hook, PACKET_SYN, opens);
+	other = *session;
+	other.end[0].remote.b[15]++;
+	if (announced)
+		opens = "WRONG_SOURCE";
+	stranger(&other, hook, PACKET_ACK, udp ? opens : "NO_SESSION");
+	stranger(&other, hook, PACKET_SYN, opens);
+	other = *session;
+	other.proto = udp ? IPPROTO_TCP : IPPROTO_UDP;
+	stranger(&other, hook, PACKET_ACK, udp ? "NO_SESSION" : "UNANNOUNCED");
+	assert_true(splice_fixture_get_leg(&fx, session, 0, &leg));
+	assert_int_equal(leg.packets, 0);
+	assert_int_equal(leg.flags & ~LEG_KEPT, 0);
+	assert_int_equal(splice_fixture_live_legs(&fx), 2);
+}
+
+static void test_strangers_at_a_live_endpoint(void **state)
+{
+	struct splice_session session;
+	struct splice_join join;
+
+	(void)state;
+	for (unsigned int bits = 0; bits < 16; bits++) {
+		splice_fixture_clear(&fx);
+		splice_fixture_session(&fx, bits & 1, bits & 2 ? IPPROTO_UDP : IPPROTO_TCP, false,
+				       &session);
+		if (bits & 8) {
+			splice_fixture_announce(&fx, &session);
+			splice_fixture_get_join(&fx, &session, &join);
+			join.state = SPLICE_SYN_RCVD;
+			splice_fixture_set_join(&fx, &session, &join);
+		}
+		splice_fixture_legs(&fx, &session);
+		run_strangers(&session, bits & 4 ? FIXTURE_TC : FIXTURE_XDP, bits & 8);
+	}
+}
+
 /* Nobody reads the events: each is counted as lost, and the session is made all the same. */
 static void test_events_lost(void **state)
 {
@@ -338,9 +403,10 @@ int main(void)
 		cmocka_unit_test(test_udp_join),
 		cmocka_unit_test(test_whole_life),
 		cmocka_unit_test(test_legs_outlive_their_rendezvous),
+		cmocka_unit_test(test_strangers_at_a_live_endpoint),
 		cmocka_unit_test(test_events_lost),
 	};
-	static struct CMUnitTest tests[ROWS + 6];
+	static struct CMUnitTest tests[ROWS + 7];
 	size_t n = 0;
 
 	for (; n < ROWS; n++)

@@ -55,6 +55,14 @@ __u64 splice_fixture_now(void)
 	return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
+__u32 splice_fixture_slow(void)
+{
+	const char *slow = getenv("SLOW");
+	int times = slow ? atoi(slow) : 1;
+
+	return times > 1 ? times : 1;
+}
+
 int splice_fixture_map(const struct splice_fixture *fx, const char *name)
 {
 	return bpf_object__find_map_fd_by_name(fx->skel->obj, name);

@@ -159,6 +159,9 @@ bool splice_fixture_silent(struct splice_fixture *fx, int link);
 
 __u64 splice_fixture_now(void);
 
+/* How many times slower this machine is said to be ($SLOW, as vmtest sets it); 1 or more. */
+__u32 splice_fixture_slow(void);
+
 const char *splice_reason_name(int reason);
 
 #endif
