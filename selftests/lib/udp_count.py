@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Numbered datagrams over one path: how many of them arrive.
 
-udp_count.py send LOCAL REMOTE COUNT      about 4000 a second, then the end ten times
-udp_count.py receive LOCAL REMOTE         prints the number of different datagrams that came
+udp_count.py send LOCAL REMOTE       4000 a second until SIGTERM, then the end ten times; prints how many
+udp_count.py receive LOCAL REMOTE    prints the number of different datagrams that came
 """
+import signal
 import socket
 import struct
 import sys
@@ -11,6 +12,7 @@ import time
 
 END = 0xFFFFFFFF
 RATE = 4000
+LIMIT = 240000
 
 
 def endpoint(text):
@@ -28,13 +30,17 @@ def send_one(sock, number):
             pass
 
 
-def send(sock, count):
-    begin = time.monotonic()
-    for number in range(count):
+def send(sock):
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    begin, number = time.monotonic(), 0
+    while not stopped and number < LIMIT:
         pause = begin + number / RATE - time.monotonic()
         if pause > 0.001:
             time.sleep(pause)
         send_one(sock, number)
+        number += 1
+    print(number)
     for _ in range(10):
         time.sleep(0.05)
         send_one(sock, END)
@@ -56,6 +62,6 @@ sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 sock.bind(endpoint(sys.argv[2]))
 sock.connect(endpoint(sys.argv[3]))
 if sys.argv[1] == "send":
-    send(sock, int(sys.argv[4]))
+    send(sock)
 else:
     receive(sock)
