@@ -20,6 +20,7 @@
 #define BACKOFF_MIN_MS 250
 #define BACKOFF_MAX_MS 60000
 #define REQUEST_MS     10000
+#define FRESH_MS       5000
 #define KEEPALIVE_S    20
 
 enum broker_state { BROKER_OUT, BROKER_WAITING, BROKER_CONNECTING, BROKER_LOGIN, BROKER_READY };
@@ -44,6 +45,11 @@ static const struct msg_handler handler = { broker_opened, broker_message, broke
 bool broker_is_ready(const struct broker *broker)
 {
 	return broker->state == BROKER_READY && msg_conn_is_open(broker->conn);
+}
+
+bool broker_is_fresh(const struct broker *broker)
+{
+	return broker_is_ready(broker) && now_ms() - broker->since_ms < FRESH_MS;
 }
 
 /* Between half of the back-off and all of it, so that peers do not come back all at once. */

@@ -16,6 +16,8 @@ struct broker *broker_new(struct peer *peer);
 void broker_free(struct broker *broker);
 void broker_reload(struct broker *broker); /* the identity may have changed */
 bool broker_is_ready(const struct broker *broker);
+/* Logged in for a few seconds only: others may still be on their way back. */
+bool broker_is_fresh(const struct broker *broker);
 
 /* As msg_request(); -ENOTCONN while not logged in. */
 int broker_request(struct broker *broker, json_t *message, unsigned int timeout_ms,

@@ -43,6 +43,7 @@ struct peer {
 	struct subscription_list subscriptions;
 	struct session_list sessions;
 	unsigned int session_count;
+	uint64_t udp_blocked_until_ms; /* probes go by TCP until then */
 	struct totals totals;
 	bool stopping;
 };

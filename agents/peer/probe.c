@@ -218,18 +218,24 @@ static void probe_ready(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static int probe_start(struct probe *probe)
+static int probe_start(struct probe *probe, bool by_tcp)
 {
 	uint16_t port = probe->announced.probe_port_udp;
 
-	if (!port || probe_open(probe, SOCK_DGRAM, port, EV_READ))
+	if (!port || (by_tcp && probe->announced.probe_port_tcp) ||
+	    probe_open(probe, SOCK_DGRAM, port, EV_READ))
 		return start_tcp(probe);
 	send_udp(probe);
 	return 0;
 }
 
-struct probe *probe_new(struct event_base *base, const struct announced *announced, probe_done done,
-			void *arg)
+bool probe_was_tcp(const struct probe *probe)
+{
+	return probe->state != PROBE_UDP;
+}
+
+struct probe *probe_new(struct event_base *base, const struct announced *announced, bool by_tcp,
+			probe_done done, void *arg)
 {
 	struct probe *probe = calloc(1, sizeof(*probe));
 
@@ -241,7 +247,7 @@ struct probe *probe_new(struct event_base *base, const struct announced *announc
 	probe->done = done;
 	probe->arg = arg;
 	probe->timer = evtimer_new(base, probe_timeout, probe);
-	if (!probe->timer || probe_start(probe)) {
+	if (!probe->timer || probe_start(probe, by_tcp)) {
 		probe_free(probe);
 		return NULL;
 	}

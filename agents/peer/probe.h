@@ -13,9 +13,11 @@ struct probe;
  * -ETIMEDOUT, or what the sockets said. Free the probe here or later. */
 typedef void (*probe_done)(int error, void *arg);
 
-/* NULL if no socket can be made. done is not called from inside. */
-struct probe *probe_new(struct event_base *base, const struct announced *announced, probe_done done,
-			void *arg);
+/* NULL if no socket can be made. done is not called from inside. by_tcp: UDP was in vain before. */
+struct probe *probe_new(struct event_base *base, const struct announced *announced, bool by_tcp,
+			probe_done done, void *arg);
+/* After success: it was TCP that led to it. */
+bool probe_was_tcp(const struct probe *probe);
 void probe_free(struct probe *probe);
 
 #endif

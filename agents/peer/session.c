@@ -19,6 +19,7 @@
 #include "server.h"
 #include "udp.h"
 
+#define UDP_BLOCKED_MS	   600000
 #define NEGOTIATE_AGAIN_MS 200 /* the first wait when the broker limits the rate; then doubled */
 
 /* A request under way; its session may end before the answer. */
@@ -199,7 +200,10 @@ static void negotiate_refused(struct session *session, const json_t *answer)
 
 	msg_get_string(answer, "error", &code);
 	msg_get_string(answer, "text", &text);
-	if (!strcmp(code, "rate-limited") && has_client(session)) {
+	/* After a broker's restart the provider may come back later than we did. */
+	if (has_client(session) &&
+	    (!strcmp(code, "rate-limited") ||
+	     (!strcmp(code, "offline") && broker_is_fresh(session->peer->broker)))) {
 		negotiate_later(session);
 		return;
 	}
@@ -295,6 +299,17 @@ void session_broker_ready(struct peer *peer)
 
 /* ---- provider */
 
+/* One user cannot take all sessions from the others. */
+static bool has_too_many(struct peer *peer, const char *user)
+{
+	const struct session *session;
+	unsigned int count = 0;
+
+	TAILQ_FOREACH(session, &peer->sessions, link)
+	count += session->provided && !strcmp(session->user, user);
+	return count >= (peer->settings.sessions + 1) / 2;
+}
+
 /* A service of this name that lets the user in, or the reason why not. */
 static struct service *offered_service(struct peer *peer, const char *name, const char *user,
 				       const char **refusal)
@@ -302,6 +317,8 @@ static struct service *offered_service(struct peer *peer, const char *name, cons
 	struct service *service = service_find(peer, name);
 
 	*refusal = service ? service_refusal(service, user) : "not-found";
+	if (!*refusal && has_too_many(peer, user))
+		*refusal = "limit";
 	if (*refusal) {
 		peer->totals.denied++;
 		log_info("%s: %s is refused: %s", name, user, *refusal);
@@ -408,10 +425,20 @@ void session_closed(struct peer *peer, const json_t *message)
 	session_fail(session, SESSION_TIMEOUT, true, "the broker closed it: %.64s", why);
 }
 
+/* Where UDP did not reach a translator, the seconds that it takes to see this are not spent for
+ * each session anew. */
+static bool udp_is_blocked(const struct peer *peer)
+{
+	return now_ms() < peer->udp_blocked_until_ms;
+}
+
 static void probe_finished(int error, void *arg)
 {
 	struct session *session = arg;
 
+	if (!error && session->proto == IPPROTO_TCP && probe_was_tcp(session->probe) &&
+	    !udp_is_blocked(session->peer))
+		session->peer->udp_blocked_until_ms = now_ms() + UDP_BLOCKED_MS;
 	probe_free(session->probe);
 	session->probe = NULL;
 	if (error)
@@ -435,7 +462,9 @@ static void session_probe(struct session *session)
 	}
 	evtimer_del(session->timer); /* the probe has its own */
 	session->state = SESSION_PROBE;
-	session->probe = probe_new(session->peer->base, announced, probe_finished, session);
+	session->probe = probe_new(session->peer->base, announced,
+				   session->proto == IPPROTO_TCP && udp_is_blocked(session->peer),
+				   probe_finished, session);
 	if (!session->probe)
 		session_fail(session, SESSION_TIMEOUT, true, "no way to the translator: %s",
 			     strerror(errno));

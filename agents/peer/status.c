@@ -51,8 +51,10 @@ static void print_broker(const json_t *broker)
 		printf("broker   %s\n", word(broker, "error"));
 		return;
 	}
-	printf("broker   %s:%s as %s: %s", word(broker, "host"), word(broker, "port"),
-	       word(broker, "user"), word(broker, "state"));
+	printf(strchr(word(broker, "host"), ':') ? "broker   [%s]:%s as %s: %s"
+						 : "broker   %s:%s as %s: %s",
+	       word(broker, "host"), word(broker, "port"), word(broker, "user"),
+	       word(broker, "state"));
 	if (*word(broker, "error"))
 		printf(" (%s)", word(broker, "error"));
 	else if (number(broker, "connected_s"))

@@ -231,6 +231,7 @@ static void start_relay(struct session *session)
 	evtimer_del(session->timer);
 	event_free(session->io);
 	session->io = NULL;
+	set_options(session->local_fd); /* a server on the LAN may vanish, too */
 	session->state = SESSION_RELAY;
 	session->peer->totals.sessions++;
 	session->relay = relay_new(session->peer->base, session->splice_fd, session->local_fd,
