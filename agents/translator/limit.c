@@ -5,6 +5,7 @@
 #include "../lib/address.h"
 #include "../lib/auth.h"
 #include "limit.h"
+#include "mix.h"
 
 struct bucket {
 	uint64_t full_ns; /* when it is full again: a whole bucket in one number */
@@ -43,9 +44,8 @@ static struct bucket *find_bucket(struct limit *limit, const struct isthmus_addr
 	memcpy(&low, source->b + 8, 8);
 	if (!address_is_v4(source))
 		low = 0;
-	hash = (high ^ limit->seed[0]) * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ (hash >> 32) ^ low ^ limit->seed[1]) * 0xd6e8feb86659fd93ULL;
-	return &limit->bucket[(hash >> 32) & (limit->slots - 1)];
+	hash = mix64(mix64(high ^ limit->seed[0]) ^ low ^ limit->seed[1]);
+	return &limit->bucket[hash & (limit->slots - 1)];
 }
 
 bool limit_take(struct limit *limit, const struct isthmus_addr *source, uint64_t now_ns)

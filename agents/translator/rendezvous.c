@@ -12,6 +12,7 @@
 
 #include "../lib/address.h"
 #include "../lib/auth.h"
+#include "mix.h"
 #include "translator.h"
 
 #define BUCKETS_MAX  (1U << 20)
@@ -73,9 +74,7 @@ int table_init(struct translator *t, unsigned int limit)
 /* Ids come from the broker at random; the seed is for a broker that does not keep to it. */
 static struct session **table_bucket(const struct table *table, uint64_t id)
 {
-	uint64_t hash = (id ^ table->seed) * 0x9e3779b97f4a7c15ULL;
-
-	return &table->bucket[(hash >> 32) & (table->buckets - 1)];
+	return &table->bucket[mix64(id ^ table->seed) & (table->buckets - 1)];
 }
 
 struct session *table_find(const struct table *table, uint64_t id)

@@ -5,7 +5,7 @@
  * an engine: the splice datapath in the kernel, or a relay in this process.
  *
  *   main.c       start-up in one order: settings, pins, sockets, fewer privileges, loop
- *   control.c    the connection to the broker
+ *   control.c    the connection to the broker; login.c, request.c
  *   rendezvous.c the table of sessions and what may happen to one
  *   ports.c      local endpoints
  *   probe.c      the probe servers
@@ -203,7 +203,7 @@ int control_start(struct translator *t, char *error, size_t error_len);
 void control_reload(struct translator *t);
 void control_free(struct translator *t);
 bool control_connected(const struct translator *t);
-/* "isthmus1:NAME:TOKEN:FINGERPRINT"; 0 or -EINVAL. */
+/* login.c: "isthmus1:NAME:TOKEN:FINGERPRINT", 0 or -EINVAL. */
 int login_parse(const char *line, char name[LOGIN_NAME_LEN], char *token, size_t token_len,
 		char fingerprint[FINGERPRINT_CHARS]);
 
