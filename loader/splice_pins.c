@@ -3,8 +3,10 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -265,11 +267,17 @@ int splice_remove(const char *instance, const char *directory, unsigned int *stu
 	return directory_remove(path);
 }
 
+/* The root is the default instance's lock: it must not vanish under one that is being attached. */
 void splice_remove_empty(const char *instance)
 {
+	int root CLOSE_FD = open(ISTHMUS_PIN_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char path[512];
 
-	if (instance && *instance && !pin_path(instance, NULL, NULL, path, sizeof(path)))
-		rmdir(path);
+	if (instance) {
+		if (!pin_path(instance, NULL, NULL, path, sizeof(path)))
+			rmdir(path);
+		if (root < 0 || flock(root, LOCK_EX | LOCK_NB))
+			return;
+	}
 	rmdir(ISTHMUS_PIN_ROOT);
 }

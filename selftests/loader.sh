@@ -109,6 +109,13 @@ splice list --json >"$TMP/inside"
 isthmus splice list --json --instance "$INSTANCE" >"$TMP/outside"
 check "list: the same from another namespace" cmp "$TMP/inside" "$TMP/outside"
 
+nobody=(in_ns relay setpriv --reuid=65534 --clear-groups /proc/self/fd/9)
+refused "no privileges: list" 1 "no privileges" "${nobody[@]}" splice list --json --instance "$INSTANCE" 9<"$B/isthmus"
+refused "no privileges: replace" 1 "no privileges" "${nobody[@]}" splice attach --replace --instance "$INSTANCE" 9<"$B/isthmus"
+full() { splice stats "$@" >/dev/full; }
+refused "output that cannot be written" 1 "standard output" full
+refused "output that cannot be written, JSON" 1 "standard output" full --json
+
 # Sessions and sides, written as the datapath and an agent would.
 fill() { python3 "$SELFTESTS/lib/splice_fill.py" "$DIR" "$@" | bpftool batch file - >/dev/null; }
 session() { splice list --json | jq -c --arg at "$1" '.sessions[] | select(.subscriber.address == $at)'; }

@@ -201,7 +201,6 @@ static int remove_directories(void **state)
 	(void)state;
 	if (!pin_path(instance, NULL, NULL, path, sizeof(path)))
 		rmdir(path);
-	rmdir(ISTHMUS_PIN_ROOT);
 	return 0;
 }
 
