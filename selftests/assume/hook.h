@@ -10,7 +10,7 @@
 enum hook_program { HOOK_FIRST, HOOK_SECOND, HOOK_PROGRAMS };
 
 struct hook_state {
-	__u32 out;		    /* XDP: ifindex to redirect to */
+	__u32 out;		   /* XDP: ifindex to redirect to */
 	__u32 seen[HOOK_PROGRAMS]; /* packets of the test */
 };
 
