@@ -143,6 +143,11 @@ for want in established:passive established:pure syn-rcvd:passive close-wait:pas
 	equal "list: 192.0.2.$state is $want" "$(session 192.0.2.$state | jq -r '.state + ":" + .mode')" "$want"
 	state=$((state + 1))
 done
+documented() { sed -n "/^\.It Li $1\$/{n;p}" "$SELFTESTS/../docs/isthmus-splice.8"; }
+for list in show:devices show:attachments show:addresses show:tables list:sessions rendezvous:rendezvous stats:reasons; do
+	equal "isthmus-splice(8) has the members of ${list#*:}" "$(documented "${list#*:}")" \
+		"$(splice "${list%:*}" --json | jq -r ".${list#*:}[0] | keys_unsorted | join(\" \")")"
+done
 equal "list: protocol and family" "$(splice list --json | jq -r '[.sessions[] | .proto + .family] | sort | join(" ")')" \
 	"tcp4 tcp4 tcp4 tcp4 tcp4 tcp4 tcp6 udp4"
 equal "list: only an address" "$(splice list --json --address 198.51.100.5 | jq -r '.sessions[].subscriber.address')" \
