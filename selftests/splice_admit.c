@@ -400,6 +400,8 @@ static void test_failed_join_waits(void **state)
 	assert_int_equal(result.event.reason, SPLICE_EXPIRED);
 	splice_fixture_side(&session, 1, &key, &side);
 	splice_fixture_put(&fx, "splice_side", &key, &side);
+	assert_int_equal(run_syn(&session, 1, &result),
+			 SPLICE_SYN_HELD); /* side 0's is forgotten */
 	assert_int_equal(run_syn(&session, 0, &result), SPLICE_JOINED);
 	assert_int_equal(splice_fixture_live_legs(&fx), 2);
 }

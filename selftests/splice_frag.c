@@ -325,6 +325,37 @@ static void test_tiny_first(void **state)
 	each_setting(run_tiny);
 }
 
+/* The datagram that joins comes in pieces: the later ones follow their first, which was the second
+ * side's. */
+static void run_joining(const struct setting *at)
+{
+	struct packet whole, pieces[PIECES], want;
+	struct setting first = *at;
+	struct splice_result result;
+
+	if (at->session.proto != IPPROTO_UDP || at->hook != FIXTURE_TC)
+		return;
+	splice_fixture_clear(&fx);
+	splice_fixture_announce(&fx, &at->session);
+	first.from = !at->from;
+	cut(&first, ID, &whole, pieces);
+	run_piece(&first, &pieces[0], SPLICE_UDP_HELD, NULL);
+	run_piece(&first, &pieces[1], SPLICE_FRAGMENT, NULL);
+	cut(at, ID + 1, &whole, pieces);
+	splice_model_forward(&at->session, at->from, at->hook, &pieces[0], &want);
+	splice_fixture_run(&fx, at->hook, at->from, &pieces[0], &result);
+	assert_int_equal(result.reason, SPLICE_JOINED);
+	assert_true(splice_model_same(&result.out, &want));
+	run_piece(at, &pieces[1], SPLICE_FORWARDED, NULL);
+	run_piece(at, &pieces[2], SPLICE_FORWARDED, NULL);
+}
+
+static void test_joining_datagram(void **state)
+{
+	(void)state;
+	each_setting(run_joining);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -351,6 +382,7 @@ int main(void)
 		cmocka_unit_test(test_session_ended_between),
 		cmocka_unit_test(test_length_beyond_the_frame),
 		cmocka_unit_test(test_tiny_first),
+		cmocka_unit_test(test_joining_datagram),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
