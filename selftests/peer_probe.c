@@ -48,7 +48,7 @@ static void answer(const struct translator *t, const uint8_t *bytes, size_t len,
 	assert_memory_equal(question.token, t->announced.token, sizeof(question.token));
 	a.session = question.session + lie;
 	a.side = question.side;
-	a.status = t->status;
+	a.status = lie ? PROBE_OK : t->status;
 	probe_write_answer(&a, out);
 }
 

@@ -263,6 +263,9 @@ static void frames_refuse(void **state)
 	bytes[1] = AUTH_ROLE_PROVIDER; /* our nonce in the other's name */
 	assert_int_equal(frame_take(&a, bytes, sizeof(bytes)), FRAME_WRONG);
 	assert_int_equal(frame_write_proof(&a, bytes), -EAGAIN);
+	frame_write_hello(&b, bytes);
+	bytes[1] = AUTH_ROLE_SUBSCRIBER; /* another subscriber */
+	assert_int_equal(frame_take(&a, bytes, sizeof(bytes)), FRAME_WRONG);
 }
 
 static void frames_of_wrong_length(void **state)
