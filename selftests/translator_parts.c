@@ -43,7 +43,7 @@ static int teardown(void **state)
 
 static void each_port_once(void **state)
 {
-	const struct splice_range range = { 41000, 41019, 0 };
+	const struct splice_range range = { 19000, 19019, 0 };
 	struct isthmus_addr addr = { { 0 } };
 	bool seen[20] = { false };
 	uint16_t port;
@@ -55,17 +55,17 @@ static void each_port_once(void **state)
 		memset(&addr, 0, sizeof(addr));
 		assert_int_equal(port_take(&locals, 4, IPPROTO_TCP, someone, &addr, &port), 0);
 		assert_true(address_equal(&addr, &loopback));
-		assert_in_range(port, 41000, 41019);
-		assert_false(seen[port - 41000]);
-		seen[port - 41000] = true;
+		assert_in_range(port, 19000, 19019);
+		assert_false(seen[port - 19000]);
+		seen[port - 19000] = true;
 		assert_ptr_equal(locals_owner(&locals, &addr, IPPROTO_TCP, port), someone);
 		assert_null(locals_owner(&locals, &addr, IPPROTO_UDP, port));
 	}
 	assert_int_equal(port_take(&locals, 4, IPPROTO_TCP, someone, &addr, &port), -ENOSPC);
 	assert_int_equal(port_take(&locals, 4, IPPROTO_UDP, someone, &addr, &port), 0);
-	port_release(&locals, &loopback, IPPROTO_TCP, 41007);
+	port_release(&locals, &loopback, IPPROTO_TCP, 19007);
 	assert_int_equal(port_take(&locals, 4, IPPROTO_TCP, someone, &addr, &port), 0);
-	assert_int_equal(port, 41007);
+	assert_int_equal(port, 19007);
 }
 
 /* Not the same port each time: an attacker must guess it. */
@@ -89,9 +89,9 @@ static void ports_are_random(void **state)
 
 static void what_the_host_uses_is_passed_over(void **state)
 {
-	const struct splice_range range = { 41030, 41031, 0 };
+	const struct splice_range range = { 19030, 19031, 0 };
 	struct sockaddr_storage storage;
-	socklen_t len = address_to_sockaddr(&loopback, htons(41030), &storage);
+	socklen_t len = address_to_sockaddr(&loopback, htons(19030), &storage);
 	struct isthmus_addr addr = loopback;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	uint16_t port;
@@ -99,19 +99,19 @@ static void what_the_host_uses_is_passed_over(void **state)
 	(void)state;
 	assert_int_equal(locals_add(&locals, &loopback, range, false), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&storage, len), 0);
-	assert_int_equal(port_claim(&locals, &loopback, IPPROTO_TCP, 41030, someone), -EEXIST);
+	assert_int_equal(port_claim(&locals, &loopback, IPPROTO_TCP, 19030, someone), -EEXIST);
 	assert_int_equal(port_take(&locals, 4, IPPROTO_TCP, someone, &addr, &port), 0);
-	assert_int_equal(port, 41031);
+	assert_int_equal(port, 19031);
 	assert_int_equal(port_take(&locals, 4, IPPROTO_TCP, someone, &addr, &port), -ENOSPC);
 	close(fd);
 	assert_int_equal(port_take(&locals, 4, IPPROTO_TCP, someone, &addr, &port), 0);
-	assert_int_equal(port, 41030);
-	assert_int_equal(port_claim(&locals, &loopback, IPPROTO_TCP, 41029, someone), -ERANGE);
+	assert_int_equal(port, 19030);
+	assert_int_equal(port_claim(&locals, &loopback, IPPROTO_TCP, 19029, someone), -ERANGE);
 }
 
 static void families_and_draining(void **state)
 {
-	const struct splice_range range = { 41040, 41049, 0 };
+	const struct splice_range range = { 19040, 19049, 0 };
 	struct isthmus_addr addr = { { 0 } };
 	uint16_t port;
 
@@ -124,7 +124,7 @@ static void families_and_draining(void **state)
 	assert_int_equal(port_take(&locals, 6, IPPROTO_TCP, someone, &addr, &port), 0);
 	assert_true(address_equal(&addr, &six));
 	assert_int_equal(locals_free_ports(&locals, IPPROTO_TCP), 9);
-	assert_int_equal(port_restore(&locals, &loopback, IPPROTO_TCP, 41040, someone), 0);
+	assert_int_equal(port_restore(&locals, &loopback, IPPROTO_TCP, 19040, someone), 0);
 }
 
 static void burst_then_rate(void **state)

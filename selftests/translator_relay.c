@@ -356,14 +356,13 @@ static void broker_restart(void **state)
 	expect_ended(session, "done", 5, 0);
 }
 
-static void status_says_what_and_why(void **state)
+static json_t *read_status(void)
 {
-	char command[512], error[256];
+	char command[512];
 	json_error_t why;
 	json_t *status;
 	FILE *pipe;
 
-	(void)state;
 	snprintf(command, sizeof(command), "%s/isthmus-translator status --json --control %s",
 		 getenv("B") ? getenv("B") : "build", stub.control);
 	pipe = popen(command, "r");
@@ -371,14 +370,41 @@ static void status_says_what_and_why(void **state)
 	status = json_loadf(pipe, 0, &why);
 	assert_int_equal(pclose(pipe), 0);
 	assert_non_null(status);
+	return status;
+}
+
+/* Without a datapath: the relay, and status says why. */
+static void auto_falls_back(void **state)
+{
+	static const char *const arguments[] = { "--engine", "auto",	    "--instance",
+						 "nowhere",  "--address",   "127.0.0.1",
+						 "--ports",  "21000-29999", "--log-level",
+						 "error",    NULL };
+	json_t *status;
+
+	(void)state;
+	assert_int_equal(stub_end_translator(&stub, SIGTERM), 0);
+	stub_spawn(&stub, arguments);
+	status = read_status();
 	assert_string_equal(json_string_value(json_object_get(status, "engine")), "relay");
-	snprintf(error, sizeof(error), "%s",
-		 json_string_value(json_object_get(status, "engine_why")));
-	assert_non_null(strstr(error, "as configured"));
+	assert_non_null(strstr(json_string_value(json_object_get(status, "engine_why")),
+			       "splice_conf is not pinned"));
+	json_decref(status);
+}
+
+static void status_says_what_and_why(void **state)
+{
+	json_t *status = read_status();
+	int64_t unknown =
+		json_integer_value(json_object_get(json_object_get(status, "probes"), "unknown"));
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(status, "engine")), "relay");
+	assert_non_null(
+		strstr(json_string_value(json_object_get(status, "engine_why")), "as configured"));
 	assert_true(json_is_true(json_object_get(status, "connected")));
 	assert_int_equal(json_integer_value(json_object_get(status, "joined")), 0);
-	assert_true(json_integer_value(
-			    json_object_get(json_object_get(status, "probes"), "unknown")) >= 6);
+	assert_true(unknown >= 6);
 	json_decref(status);
 }
 
@@ -396,6 +422,7 @@ int main(void)
 		cmocka_unit_test(bad_requests),
 		cmocka_unit_test(broker_restart),
 		cmocka_unit_test(status_says_what_and_why),
+		cmocka_unit_test(auto_falls_back),
 	};
 
 	return cmocka_run_group_tests_name("translator_relay", tests, start, stop);

@@ -42,38 +42,46 @@ static int fail(int status, const char *why)
 	return status;
 }
 
-static void explain_relay(struct translator *t, const char *error)
-{
-	snprintf(t->engine_why, sizeof(t->engine_why), "packets go through this process, for %s",
-		 error);
-	log_warn("engine relay: %s", t->engine_why);
-}
-
 /* A relay beside an attached datapath would get no packets: only where there is none. */
 static bool no_datapath(int err)
 {
 	return err == -ENOENT || err == -ENOTSUP || err == -EPERM || err == -EACCES;
 }
 
-static int start_engine(struct translator *t, char *error, size_t error_len)
+/* engine = auto without a datapath. */
+static int fall_back(struct translator *t, char *error, size_t error_len)
 {
-	const char *wanted = t->settings.engine;
+	char why[256], relay[256];
 	int err;
 
-	if (strcmp(wanted, "relay")) {
-		err = kernel_start(t, error, error_len);
-		if (!err)
-			snprintf(t->engine_why, sizeof(t->engine_why),
-				 "packets stay in the kernel (splice is attached)");
-		if (!strcmp(wanted, "kernel") || !no_datapath(err))
-			return err;
-		locals_free(&t->locals);
-		explain_relay(t, error);
-	} else {
+	snprintf(why, sizeof(why), "%s", error);
+	err = relay_start(t, relay, sizeof(relay));
+	if (err) {
+		snprintf(error, error_len, "%s; or, for a relay in userspace: %s", why, relay);
+		return err;
+	}
+	snprintf(t->engine_why, sizeof(t->engine_why), "packets go through this process, for %s",
+		 why);
+	log_warn("engine relay: %s", t->engine_why);
+	return 0;
+}
+
+static int start_engine(struct translator *t, char *error, size_t error_len)
+{
+	int err;
+
+	if (!strcmp(t->settings.engine, "relay")) {
 		snprintf(t->engine_why, sizeof(t->engine_why),
 			 "packets go through this process, as configured");
+		return relay_start(t, error, error_len);
 	}
-	return relay_start(t, error, error_len);
+	err = kernel_start(t, error, error_len);
+	if (!err)
+		snprintf(t->engine_why, sizeof(t->engine_why),
+			 "packets stay in the kernel (splice is attached)");
+	if (!no_datapath(err) || strcmp(t->settings.engine, "auto"))
+		return err;
+	return fall_back(t, error, error_len);
 }
 
 /* The kernel's connections from ports in the datapath's range would be cut off. */

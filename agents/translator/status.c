@@ -143,7 +143,7 @@ void status_unlisten(void)
 struct question {
 	struct event_base *base;
 	json_t *answer;
-	const char *why;
+	bool closed; /* and freed */
 };
 
 static void on_answer(struct msg_conn *conn, json_t *answer, void *arg)
@@ -175,6 +175,7 @@ static void on_daemon_closed(struct msg_conn *conn, const char *why, void *arg)
 
 	(void)conn;
 	(void)why;
+	question->closed = true;
 	event_base_loopbreak(question->base);
 }
 
@@ -239,6 +240,10 @@ int status_command(const char *path, bool json)
 		conn = msg_connect_unix(question.base, path, &handler, &question);
 	if (conn)
 		event_base_dispatch(question.base);
+	if (conn && !question.closed)
+		msg_conn_free(conn);
+	if (question.base)
+		event_base_free(question.base);
 	if (!question.answer) {
 		fprintf(stderr,
 			"isthmus-translator: no answer on %s: is a translator running, and may "

@@ -130,7 +130,7 @@ static void check_books(struct translator *t)
 static void start(struct translator *t)
 {
 	struct isthmus_addr addr = { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1 } };
-	struct splice_range range = { 40000, 40009, 0 };
+	struct splice_range range = { 19100, 19109, 0 };
 
 	t->base = event_base_new();
 	t->engine = &engine;

@@ -169,7 +169,7 @@ void stub_start(struct stub *stub, const char *const *arguments)
 
 int stub_end_translator(struct stub *stub, int signal)
 {
-	int status = -1;
+	int status = 0;
 
 	if (stub->pid > 0) {
 		kill(stub->pid, signal);
@@ -184,7 +184,7 @@ void stub_stop(struct stub *stub)
 	static const char *const names[] = { "certificate", "key", "login", "control" };
 	char path[96];
 
-	stub_end_translator(stub, SIGTERM);
+	assert_int_equal(stub_end_translator(stub, SIGTERM), 0);
 	if (stub->conn)
 		msg_conn_free(stub->conn);
 	msg_listener_free(stub->listener);
