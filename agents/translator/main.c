@@ -51,7 +51,7 @@ static bool no_datapath(int err)
 /* engine = auto without a datapath. */
 static int fall_back(struct translator *t, char *error, size_t error_len)
 {
-	char why[256], relay[256];
+	char why[256], relay[192];
 	int err;
 
 	snprintf(why, sizeof(why), "%s", error);

@@ -163,7 +163,7 @@ struct translator {
 	struct locals locals;
 	struct table table;
 	const struct engine *engine;
-	char engine_why[160];
+	char engine_why[320];
 	struct kernel *kernel;
 	struct relay *relay;
 	const struct notify *notify;
