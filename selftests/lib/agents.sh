@@ -13,7 +13,7 @@ broker() { in_ns "$BROKER_NS" isthmus-broker "$@" --database "$TMP/broker/broker
 
 # broker_start [OPTION...]: the log is broker.log; a restart goes on with the same database.
 broker_start() {
-	mkdir -p -m 0700 "$TMP/broker"
+	(umask 077 && mkdir -p "$TMP/broker")
 	spawn "$BROKER_NS" broker.log isthmus-broker run --listen ":$BROKER_PORT" \
 		--database "$TMP/broker/broker.db" "$@"
 	BROKER_PID=$SPAWNED
@@ -47,7 +47,7 @@ translator_status() { isthmus-translator status --json --control "$TMP/translato
 peer_start() {
 	local host=$1 user=$2
 	shift 2
-	mkdir -p -m 0700 "$TMP/$user"
+	(umask 077 && mkdir -p "$TMP/$user")
 	peer "$host" "$user" login "$(broker_address):$BROKER_PORT" <"$TMP/$user.line" >/dev/null
 	peer_daemon "$host" "$user" "$@"
 }
@@ -76,8 +76,10 @@ pair_start() {
 		--subscriber "/run/netns/$NET-$1" "$TMP/$2.line" \
 		--provider "/run/netns/$NET-$3" "$TMP/$4.line" --count "$count" "${@:6}"
 	SPAWNED_PAIR=$SPAWNED
-	wait_for 20 has_lines "$TMP/$log" "$count"
+	wait_for 20 pair_told "$TMP/$log" "$count"
+	has_lines "$TMP/$log" "$count" && grep -qE '^[0-9a-f]{16} ' "$TMP/$log" || return 1
 	mapfile -t PAIRS <"$TMP/$log"
 }
 
+pair_told() { has_lines "$@" || ended "$SPAWNED_PAIR"; }
 has_lines() { [ "$(wc -l <"$1")" -ge "$2" ]; }

@@ -111,10 +111,10 @@ ended() { ! alive "$1"; }
 
 # end PID [SIGNAL]: ends a spawned process and waits for it, 3 s at most before SIGKILL.
 end() {
-	kill "-${2:-TERM}" "$1" 2>/dev/null || true
-	wait_for 3 ended "$1" || kill -KILL "$1" 2>/dev/null || true
-	wait "$1" 2>/dev/null || true
-}
+	kill "-${2:-TERM}" "$1" || true
+	wait_for 3 ended "$1" || kill -KILL "$1" || true
+	wait "$1" || true
+} 2>/dev/null # where bash tells of killed jobs
 
 # wait_for SECONDS cmd...: until the command succeeds; fails after SECONDS. SLOW: how many times slower than
 # usual this machine is (an emulated one); every time limit grows with it.
