@@ -419,6 +419,10 @@ void session_closed(struct peer *peer, const json_t *message)
 	if (!msg_get_id(message, "session", &id))
 		return;
 	session = session_find(peer, id);
+	if (session && session->proto == IPPROTO_TCP && session->state == SESSION_READY) {
+		session_end(session, SESSION_DONE); /* better than a client that finds out */
+		return;
+	}
 	if (!session || session->state > SESSION_CONNECT)
 		return;
 	msg_get_string(message, "why", &why);
@@ -500,9 +504,13 @@ static void session_timeout(evutil_socket_t fd, short what, void *arg)
 		session_fail(session, SESSION_UNAUTHENTICATED, true,
 			     "the other side did not prove itself in time");
 		return;
+	case SESSION_GO:
+		if (!tcp_still_going(session))
+			session_fail(session, SESSION_TIMEOUT, true, "no answer from %s",
+				     session->provided ? "the server" : "the provider");
+		return;
 	default:
-		session_fail(session, SESSION_TIMEOUT, session->state < SESSION_GO,
-			     "the other side did not come in time");
+		session_fail(session, SESSION_TIMEOUT, true, "the other side did not come in time");
 	}
 }
 

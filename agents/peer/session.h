@@ -38,6 +38,7 @@
 #define SESSION_PURE_MS	      3000  /* then the pair goes on as passive */
 #define SESSION_WAIT_MS	      15000 /* for the broker: an answer, an announcement, a way back */
 #define SESSION_SERVER_MS     10000
+#define SESSION_GO_ACK_MS     3000   /* a pooled splice whose path is dead does not acknowledge G */
 #define SESSION_GO_MS	      15000  /* longer than the provider tries its server */
 #define SESSION_READY_MS      180000 /* provider: longer than any pool keeps a splice */
 
@@ -84,6 +85,7 @@ struct session {
 	struct subscription *subscription; /* subscriber; NULL after unsubscribe */
 	struct service *provided;	   /* provider; NULL after unprovide */
 	bool active;			   /* counted in provided->active */
+	bool go_heard;			   /* subscriber: G was acknowledged */
 	unsigned int tries;
 	unsigned int backoff_ms;
 	uint64_t made_ms, ready_ms, deadline_ms;
@@ -132,6 +134,8 @@ json_t *session_json(const struct session *session);
 int tcp_reserve_port(uint16_t *port); /* pure: a bound socket, or a negative errno */
 void tcp_connect(struct session *session);
 void tcp_go(struct session *session);
+/* GO, time is over: more is given once, if the other side has our G. */
+bool tcp_still_going(struct session *session);
 void tcp_release(struct session *session, enum session_why why);
 
 #endif

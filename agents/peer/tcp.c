@@ -248,9 +248,22 @@ void tcp_go(struct session *session)
 	const char go = GO;
 
 	session->state = SESSION_GO;
-	session_set_timer(session, SESSION_GO_MS);
+	session_set_timer(session, SESSION_GO_ACK_MS);
 	if (!send_all(session->splice_fd, &go, sizeof(go)))
 		session_fail(session, SESSION_TIMEOUT, true, "the pooled splice was broken");
+}
+
+bool tcp_still_going(struct session *session)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (session->role != AUTH_ROLE_SUBSCRIBER || session->go_heard ||
+	    getsockopt(session->splice_fd, IPPROTO_TCP, TCP_INFO, &info, &len) || info.tcpi_unacked)
+		return false;
+	session->go_heard = true;
+	session_set_timer(session, SESSION_GO_MS - SESSION_GO_ACK_MS);
+	return true;
 }
 
 static void subscriber_answer(struct session *session)
