@@ -135,6 +135,22 @@ static void test_connections_without_login(void **state)
 	new_user("alice"); /* a genuine one is served */
 }
 
+static void test_all_connections(void **state)
+{
+	struct party *last;
+
+	(void)state;
+	restart_with("--connections 2");
+	alice = new_user("alice");
+	bob = new_user("bob");
+	last = party_try(&f);
+	assert_true(last->closed && !last->opened_conn);
+	msg_conn_close(bob->conn, "gone");
+	assert_true(party_wait_closed(bob));
+	party_ok(alice, json_pack("{s:s}", "op", "list"));
+	party_ok(party_connect(&f), login("alice", alice->secret));
+}
+
 static void test_deleted_user_is_disconnected(void **state)
 {
 	(void)state;
@@ -375,6 +391,7 @@ int main(void)
 		TEST(expired_token),
 		TEST(login_rates),
 		TEST(connections_without_login),
+		TEST(all_connections),
 		TEST(deleted_user_is_disconnected),
 		TEST(devices_limit),
 		TEST(publish_list_unpublish),

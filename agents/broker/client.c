@@ -86,13 +86,15 @@ void client_accepted(struct msg_conn *conn, void *arg)
 {
 	const struct timeval limit = { .tv_sec = LOGIN_TIMEOUT_S };
 	struct broker *broker = arg;
-	struct client *client = calloc(1, sizeof(*client));
+	struct client *client = NULL;
 
+	if (broker->client_count < broker->settings.connections) /* of all listeners */
+		client = calloc(1, sizeof(*client));
 	if (client)
 		client->deadline = evtimer_new(broker->base, on_deadline, client);
 	if (!client || !client->deadline) {
 		free(client);
-		msg_conn_close(conn, "out of memory");
+		msg_conn_close(conn, "too many connections");
 		return;
 	}
 	make_room(broker);

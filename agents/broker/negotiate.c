@@ -11,6 +11,8 @@
 #include "../lib/log.h"
 #include "broker.h"
 
+#define NEGOTIATE_BURST_S 4.0 /* a client program may open many connections at once */
+
 static void ask_translator(struct session *session);
 
 /* ---- how it fails */
@@ -231,7 +233,7 @@ void negotiate_message(struct client *client, json_t *message)
 	struct user *user;
 
 	if (!bucket_take(&client->user->negotiations, broker->settings.negotiate_rate,
-			 broker->settings.negotiate_rate, limit_now_ms())) {
+			 NEGOTIATE_BURST_S * broker->settings.negotiate_rate, limit_now_ms())) {
 		refuse(client, message, &counters->negotiate_rate, "rate-limited",
 		       "too many negotiations");
 		return;

@@ -47,7 +47,7 @@ const struct conf_option settings_table[] = {
 	{ "limits", "all-sessions", CONF_UINT, FIELD(all_sessions), 0, 10000000, "N",
 	  "sessions of all users (262144)" },
 	{ "limits", "negotiate-rate", CONF_UINT, FIELD(negotiate_rate), 1, 100000, "N",
-	  "negotiations of one user a second (1000)" },
+	  "negotiations of one user a second, 4 s of them at once (1000)" },
 	{ "limits", "login-rate-user", CONF_UINT, FIELD(login_rate_user), 1, 100000, "N",
 	  "logins of one user a minute (30)" },
 	{ "limits", "login-rate-address", CONF_UINT, FIELD(login_rate_address), 1, 100000, "N",
@@ -153,6 +153,7 @@ void settings_take_limits(struct settings *settings, const struct settings *from
 {
 	settings->keepalive_s = from->keepalive_s;
 	settings->lifetime_s = from->lifetime_s;
+	settings->connections = from->connections;
 	settings->unauthenticated = from->unauthenticated;
 	settings->devices = from->devices;
 	settings->services = from->services;

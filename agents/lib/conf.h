@@ -19,7 +19,8 @@ struct conf_list {
 /*
  * One option. In a file it is `name = value` under [section]; on the command line `--name value`
  * (or `--name=value`; a CONF_BOOL is `--name` and takes no value). `field` is offsetof() into the
- * settings struct: char *, unsigned int, bool or struct conf_list.
+ * settings struct: char *, unsigned int, bool or struct conf_list. Strings belong to the struct: a
+ * default is NULL or allocated.
  */
 struct conf_option {
 	const char *section, *name;

@@ -59,6 +59,7 @@ int broker_command(struct broker_fixture *f, const char *words, char *out, size_
 void broker_invite(struct broker_fixture *f, const char *kind, const char *name, char token[64]);
 int64_t broker_metric(struct broker_fixture *f, const char *sample); /* -1: not there */
 
+struct party *party_try(struct broker_fixture *f); /* opened_conn or closed is set */
 struct party *party_connect(struct broker_fixture *f);
 void party_request(struct party *party, json_t *message); /* waits for the answer */
 void party_ok(struct party *party, json_t *message);	  /* which must be ok */
