@@ -99,15 +99,16 @@ relay_xdp() {
 	net_xdp_ready "$1-s" sink
 }
 
-# yardstick NS DEV OBJECT PROGRAM [TARGET]: its maps are pinned below the instance, at NS-DEV.
+# yardstick NS DEV OBJECT PROGRAM [TARGET]: its maps are pinned at $INSTANCE-yard/NS-DEV; story_end() of the stem's
+# script removes them.
 yardstick() {
-	mkdir -p "$PINS/$INSTANCE/bench"
-	in_ns "$1" "$BENCH_TOOLS/attach" "$2" "$BENCH_TOOLS/$3.bpf.o" "$4" "$PINS/$INSTANCE/bench/$1-$2" ${5:+"$5"}
+	mkdir -p "$PINS/$INSTANCE-yard"
+	in_ns "$1" "$BENCH_TOOLS/attach" "$2" "$BENCH_TOOLS/$3.bpf.o" "$4" "$PINS/$INSTANCE-yard/$1-$2" ${5:+"$5"}
 }
 
 # generate NAME COUNTER_NS COUNTER_DEV OPTIONS...: one line of JSON.
 generate() {
-	local name=$1 count=$PINS/$INSTANCE/bench/$2-$3/sink_count
+	local name=$1 count=$PINS/$INSTANCE-yard/$2-$3/sink_count
 	shift 3
 	in_ns "$name-g" "${FIRST[@]}" "$BENCH_TOOLS/gen" --dev gen --to "$(mac "$name-r" left)" --object "$BENCH_TOOLS/gen.bpf.o" \
 		--count "$count" "$@"
