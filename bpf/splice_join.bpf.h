@@ -113,9 +113,9 @@ static __noinline void leg_fill(struct splice_leg *leg, const struct flow *flow,
 							  (__be32 *)&leg->new_sport, 4, 0));
 }
 
-static __always_inline struct splice_leg *leg_of_flow(const struct flow *flow)
+static __always_inline struct splice_leg *leg_of_flow(const struct flow *flow, __u32 epoch)
 {
-	const struct splice_range *range = flow_range(flow);
+	const struct splice_range *range = flow_range(flow, epoch);
 
 	return range ? leg_at(range, flow) : NULL;
 }
@@ -129,7 +129,7 @@ static __noinline bool leg_make(struct __sk_buff *skb, const struct splice_conf 
 				struct join_pair *pair, __u32 from)
 {
 	const struct flow *flow = &pair->flow[from & 1], *other = &pair->flow[!(from & 1)];
-	struct splice_leg *leg = leg_of_flow(flow);
+	struct splice_leg *leg = leg_of_flow(flow, conf->epoch);
 
 	if (!leg || leg->state != SPLICE_LEG_FREE)
 		return false;
@@ -146,12 +146,17 @@ static __noinline bool leg_make(struct __sk_buff *skb, const struct splice_conf 
 	return true;
 }
 
-static __always_inline void leg_set_live(const struct flow *flow)
+/* A fetching atomic is a full barrier: no CPU sees the leg live before what it holds. */
+static __always_inline void leg_set_live(const struct flow *flow, __u32 epoch)
 {
-	struct splice_leg *leg = leg_of_flow(flow);
+	struct splice_leg *leg = leg_of_flow(flow, epoch);
+	__u64 fence;
 
-	if (leg)
-		*(volatile __u8 *)&leg->state = SPLICE_LEG_LIVE;
+	if (!leg)
+		return;
+	fence = __sync_fetch_and_or(&leg->packets, 0);
+	hide_from_clang(fence);
+	*(volatile __u8 *)&leg->state = SPLICE_LEG_LIVE;
 }
 
 /* Both legs or none: join_store() lets one CPU come here, and the endpoints are this rendezvous'
@@ -159,10 +164,13 @@ static __always_inline void leg_set_live(const struct flow *flow)
 static __always_inline enum splice_reason
 legs_make(struct __sk_buff *skb, const struct splice_conf *conf, struct join_pair *pair)
 {
+	/* The two families are not translated into each other. */
+	if (addr_is_v4(&pair->flow[0].remote) != addr_is_v4(&pair->flow[1].remote))
+		return SPLICE_NO_HOP;
 	if (!leg_make(skb, conf, pair, 0) || !leg_make(skb, conf, pair, 1))
 		return SPLICE_SIDE_TAKEN;
-	leg_set_live(&pair->flow[0]);
-	leg_set_live(&pair->flow[1]);
+	leg_set_live(&pair->flow[0], conf->epoch);
+	leg_set_live(&pair->flow[1], conf->epoch);
 	return SPLICE_JOINED;
 }
 
@@ -201,6 +209,9 @@ __noinline int join_answer(struct __sk_buff *skb, __u32 reason)
 	const struct splice_hop *own, *other;
 
 	if (!work)
+		return SPLICE_SEND_FAILED;
+	/* Growing makes the kernel forget a sum over the packet as it came (CHECKSUM_COMPLETE). */
+	if (bpf_skb_change_tail(skb, skb->len + 1, 0))
 		return SPLICE_SEND_FAILED;
 	own = &work->pair.syn[0].hop;
 	other = &work->pair.syn[1].hop;
