@@ -65,13 +65,14 @@ int assume_end(void)
 
 /* ---- commands and time */
 
-static FILE *command_open(const char *format, va_list args)
+static char command[1024]; /* the last one, for messages */
+
+static __attribute__((format(printf, 1, 0))) FILE *command_open(const char *format, va_list args)
 {
-	char command[1024];
 	FILE *pipe;
 
-	vsnprintf(command, sizeof(command), format, args);
-	strncat(command, " 2>&1", sizeof(command) - strlen(command) - 1);
+	vsnprintf(command, sizeof(command) - sizeof(" 2>&1"), format, args);
+	strcat(command, " 2>&1");
 	fflush(stdout);
 	pipe = popen(command, "re");
 	if (!pipe)
@@ -79,7 +80,8 @@ static FILE *command_open(const char *format, va_list args)
 	return pipe;
 }
 
-static int command_run(const char *format, va_list args, char *line, size_t size)
+static __attribute__((format(printf, 1, 0))) int command_run(const char *format, va_list args,
+							     char *line, size_t size)
 {
 	FILE *pipe = command_open(format, args);
 	char rest[512];
@@ -102,7 +104,7 @@ void assume_run(const char *format, ...)
 	status = command_run(format, args, line, sizeof(line));
 	va_end(args);
 	if (status) {
-		printf("not ok %s: command `%s` # status %d: %s\n", program_name, format, status,
+		printf("not ok %s: command `%s` # status %d: %s\n", program_name, command, status,
 		       line);
 		exit(1);
 	}
@@ -258,7 +260,8 @@ int assume_tun(const char *name)
 
 /* ---- BPF */
 
-static int print_warnings(enum libbpf_print_level level, const char *format, va_list args)
+static __attribute__((format(printf, 2, 0))) int print_warnings(enum libbpf_print_level level,
+								const char *format, va_list args)
 {
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
 }
