@@ -341,12 +341,18 @@ static __always_inline enum verdict splice_verdict(enum splice_reason reason)
 
 static __always_inline int splice_run(void *ctx, enum hook hook)
 {
-	__u32 packets = hook_packets(ctx, hook), bytes = hook_length(ctx, hook);
+	__u32 packets = hook_packets(ctx, hook),
+	      bytes = hook == HOOK_TC ? hook_length(ctx, hook) : 0;
 	struct splice_egress egress = {};
 	struct packet p = {};
 	enum splice_reason reason = splice_handle(ctx, hook, &p, &egress);
 	enum verdict verdict = splice_verdict(reason);
 
+	/* At XDP the length is a call, so only a frame that may be in several buffers asks. */
+	if (hook == HOOK_XDP)
+		bytes = likely(reason == SPLICE_FORWARDED && p.ip_bytes <= p.linear)
+				? p.linear
+				: hook_length(ctx, hook);
 	count_packet(&splice_stats, reason, packets, bytes);
 	if (verdict != VERDICT_SEND)
 		return verdict_code(hook, verdict);

@@ -246,8 +246,9 @@ _Static_assert(sizeof(struct splice_join) == 112, "splice_join is an ABI");
 #define SPLICE_LEG_FIN	    0x04 /* this side has sent FIN */
 #define SPLICE_LEG_RST	    0x08 /* this side has sent RST, nothing after it */
 #define SPLICE_LEG_PROVIDER 0x10 /* packets of this leg come from side 1 */
-#define SPLICE_LEG_ROUTED   0x20 /* the routing table gave its hop; else it is the way the SYN came \
-				  */
+#define SPLICE_LEG_ROUTED                                                                          \
+	0x20 /* the routing table gave its hop; else it is the way the SYN came                    \
+	      */
 
 enum splice_leg_state { SPLICE_LEG_FREE, SPLICE_LEG_LIVE };
 

@@ -18,8 +18,8 @@ enum hook { HOOK_XDP, HOOK_TC };
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* Hides from clang what it knows of a value, so that it leaves a check in the form that the verifier of
- * an older kernel follows: 6.1 learns a lower bound from `n < 4`, not from `n == 0`. */
+/* Hides from clang what it knows of a value, so that it leaves a check in the form that the
+ * verifier of an older kernel follows: 6.1 learns a lower bound from `n < 4`, not from `n == 0`. */
 #define hide_from_clang(value) asm volatile("" : "+r"(value))
 
 /* As much of a packet as the parser may look at: Ethernet, a tag, the longest headers. */

@@ -57,6 +57,7 @@ struct packet {
 	struct ethhdr *eth;
 	void *l3;	/* iphdr or ipv6hdr */
 	void *l4;	/* tcphdr or udphdr; not to be read of FRAGMENT_LATER */
+	__u32 linear;	/* of the frame: what lies in [data, data_end) */
 	__u32 ip_bytes; /* from the IP header on, as it says itself */
 	__be32 fragment_id;
 	__be16 ethertype; /* ETH_P_IP or ETH_P_IPV6, network order */
@@ -232,6 +233,7 @@ static __always_inline bool parse_packet(void *ctx, enum hook hook, struct packe
 	hook_pull_headers(ctx, hook);
 	data = hook_data(ctx, hook);
 	end = hook_data_end(ctx, hook);
+	p->linear = end - data;
 	if (!parse_ethernet(p, data, end))
 		return false;
 	if (p->ethertype == bpf_htons(ETH_P_IP)) {
