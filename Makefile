@@ -96,3 +96,4 @@ include install.mk
 
 .PHONY: all build everything test demo bench vmtest fuzz format format-check clean install uninstall deps
 .DELETE_ON_ERROR:
+.SECONDARY:

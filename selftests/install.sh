@@ -40,6 +40,7 @@ check "completion" cmp "$ROOT/loader/isthmus.bash" "$TO/opt/isthmus/share/bash-c
 for unit in "$ROOT"/agents/*/*.service; do
 	[ -e "$unit" ] || continue
 	installed=$TO/opt/isthmus/lib/systemd/system/${unit##*/}
+	[ "${unit##*/}" != isthmus-peer.service ] || installed=${installed/system\/isthmus-peer/user\/isthmus-peer}
 	check "unit ${unit##*/}" test -s "$installed"
 	for command in $(sed -n 's/^Exec[A-Za-z]*=[-+!@]*\([^ ]*isthmus[^ ]*\).*/\1/p' "$installed"); do
 		check "unit ${unit##*/} starts what is installed" test -x "$TO$command"

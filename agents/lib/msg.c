@@ -2,6 +2,7 @@
 /* A connection: lines in, lines out, requests and their answers, its end. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -301,6 +302,15 @@ void msg_conn_name_peer(struct msg_conn *conn, const struct sockaddr *address)
 	address_port_text(&ip, port, conn->peer);
 }
 
+/* A message is one line and is waited for: pipelined ones must not wait for the other end's delayed
+ * acknowledgement (40 ms). Fails on a Unix socket, which needs it not. */
+static void send_at_once(const struct msg_conn *conn)
+{
+	const int on = 1;
+
+	setsockopt(bufferevent_getfd(conn->bev), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
 void msg_conn_opened(struct msg_conn *conn)
 {
 	struct sockaddr_storage address;
@@ -311,6 +321,7 @@ void msg_conn_opened(struct msg_conn *conn)
 	if (!conn->listener &&
 	    !getpeername(bufferevent_getfd(conn->bev), (struct sockaddr *)&address, &len))
 		msg_conn_name_peer(conn, (struct sockaddr *)&address);
+	send_at_once(conn);
 	conn->state = MSG_OPEN;
 	conn->heard = now();
 	event_del(conn->final);
