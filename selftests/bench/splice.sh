@@ -11,7 +11,7 @@
 #   nat       nftables DNAT and masquerade, sink at XDP         |
 #   nat-tc    the same, sink at tc                              |
 #   forward   kernel forwarding, as a mark                     /
-#   plain     kernel forwarding  \  TCP between sockets, offloads as veth has them (GSO on): sender on
+#   plain     kernel forwarding  \  TCP (Reno) between sockets, offloads as veth has them (GSO on): sender on
 #   tc        splice in tc       /  CPU 0, receiver on CPU 1; ping-pong of 64 bytes, both on CPU 0
 #   wire      kernel forwarding  \  the same, tx off and gro on as XDP needs it: round trips only
 #   xdp       splice, native XDP /
@@ -70,6 +70,10 @@ set_up() {
 	done
 	relay_trio plain
 	relay_trio tc
+	# BBR, some machines' preset, paces by what it guesses; Reno is as fast as the path and always there.
+	for name in plain-g plain-s tc-g tc-s; do
+		in_ns "$name" sysctl -qw net.ipv4.tcp_congestion_control=reno
+	done
 	nat_relay nat
 	nat_relay nat-tc
 	splice_relay one xdp 1
