@@ -17,7 +17,7 @@ faults() {
 	check_files '*' | while read -r file; do
 		if exempt "$file"; then continue; fi
 		case $file in
-		bpf/* | maps/* | *.bpf.c | *.bpf.h | selftests/assume/*.h | selftests/bench/lib/*.h) want='GPL-2.0-only OR BSD-2-Clause' ;;
+		bpf/* | maps/* | *.bpf.c | *.bpf.h | selftests/assume/*.h | selftests/bench/lib/sessions.h) want='GPL-2.0-only OR BSD-2-Clause' ;;
 		*) want='GPL-3.0-or-later' ;;
 		esac
 		head -n 5 "$file" | grep -qE "SPDX-License-Identifier: $want( \*/)?\$" ||
