@@ -430,6 +430,29 @@ static void test_endpoint_of_another_session(void **state)
 	}
 }
 
+/* One side came by IPv4, the other by IPv6: not joined, because nothing translates between them
+ * here. */
+static void test_families_differ(void **state)
+{
+	struct splice_session session, other;
+	struct splice_result result;
+
+	(void)state;
+	for (int first = 0; first < 2; first++) {
+		splice_fixture_clear(&fx);
+		splice_fixture_session(&fx, false, IPPROTO_TCP, false, &session);
+		splice_fixture_session(&fx, true, IPPROTO_TCP, false, &other);
+		session.end[1] = other.end[1];
+		announced(&session);
+		assert_int_equal(run_syn(&session, first, &result), SPLICE_SYN_HELD);
+		run_syn(&session, !first, &result);
+		assert_int_equal(result.verdict,
+				 splice_fixture_verdict(FIXTURE_TC, SPLICE_SIDE_TAKEN, false));
+		assert_int_equal(result.event.kind, SPLICE_EVENT_REFUSED);
+		assert_int_equal(splice_fixture_live_legs(&fx), 0);
+	}
+}
+
 /* The control of WRONG_SOURCE: with the check off, the same packet is let in. */
 static void test_source_check_off(void **state)
 {
@@ -466,9 +489,10 @@ int main(void)
 	static const struct CMUnitTest single[] = {
 		cmocka_unit_test(test_failed_join_waits),
 		cmocka_unit_test(test_endpoint_of_another_session),
+		cmocka_unit_test(test_families_differ),
 		cmocka_unit_test(test_source_check_off),
 	};
-	static struct CMUnitTest tests[ROWS + 3];
+	static struct CMUnitTest tests[ROWS + 4];
 	size_t n = 0;
 
 	for (; n < ROWS; n++)

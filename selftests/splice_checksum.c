@@ -59,7 +59,7 @@ static void sweep(bool v6, __u8 proto, bool pure)
 
 	splice_fixture_session(&fx, v6, proto, pure, &session);
 	splice_fixture_legs(&fx, &session);
-	/* An emulated machine looks at every so manieth value. */
+	/* An emulated machine looks at fewer values. */
 	for (__u32 word = 0; word < VALUES; word += splice_fixture_slow()) {
 		build(&session, 0, word, &in);
 		check_forward(&session, 0, FIXTURE_XDP, &in);
