@@ -76,7 +76,7 @@ relay_story() {
 	check "the translator starts without BPF" translator_start auto --address "$RELAY4" --ports 20000-29999
 	equal "it says so" "$(translator_status | jq -r .engine)" relay
 	at_least "and why" "$(translator_status | jq -r '.engine_why | length')" 10
-	count relay wan "th dport 20000-29999"
+	count relay wan "meta l4proto { tcp, udp } th dport 20000-29999"
 	check "the page is served" wait_for 15 page_is_served
 	equal "a UDP service too" "$(in_ns host1 dig +short +tries=2 +time=3 -p 5300 @127.0.0.1 printer.home.example)" \
 		192.168.1.77

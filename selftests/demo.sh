@@ -18,7 +18,7 @@
 . "${0%/*}/lib/routes.sh"
 
 ROUNDS=3
-ROUTE_SECONDS=1.2
+ROUTE_SECONDS=1
 START=${EPOCHREALTIME/[.,]/}
 
 # ---- telling
@@ -215,7 +215,7 @@ measure_round() {
 row() { # NAME TEXT
 	awk -v text="$2" -v mbit="$(median_of "$1" 1)" -v rtt="$(median_of "$1" 2)" -v cpu="$(median_of "$1" 3)" \
 		-v direct="$(median_of direct 3)" -v seen="$(sort -n "$TMP/$1.seen" | tail -n 1)" 'BEGIN {
-		own = text == "direct route" ? "-" : sprintf("%.2f", cpu - direct > 0 ? cpu - direct : 0)
+		own = text == "direct route" ? "-" : sprintf("%.2f", cpu - direct)
 		printf "  %-28s %10.2f %12.1f %16s %14d\n", text, mbit / 1000, rtt, own, seen }'
 }
 
@@ -234,7 +234,7 @@ table() {
 	cat <<-TEXT
 
 	  Medians of $ROUNDS alternated runs of one TCP connection from host1 to host2. CPU at relay: busy time of the whole machine for
-	  each GB, less that of the direct route. The last column counts the session's packets at the relay's input hook, of which
+	  each GB, less that of the direct route (below 0: noise). The last column counts the session's packets at the relay's input hook, of which
 	  any that reaches a process has to pass; the userspace relay is its control. In the lower rows the senders'
 	  link to the relay has no transmit offloads (native XDP on veth needs this), so that each packet is one of 1500 bytes; in the upper
 	  ones it may be one of 64 KB.

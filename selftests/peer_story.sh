@@ -130,7 +130,7 @@ equal "the other user sees both" \
 	"$(peer host1 alice services --json | jq -r '[.[] | select(.user == "bob").service] | sort | join(" ")')" "dns web"
 check "and subscribes to one" unprivileged host1 alice subscribe bob/web 8000
 check "and the other" unprivileged host1 alice subscribe bob/dns 5300
-count relay wan "th dport 20000-29999"
+count relay wan "meta l4proto { tcp, udp } th dport 20000-29999"
 service_stories
 rule_stories
 garbage_stories

@@ -100,7 +100,7 @@ measure() {
 	busy=$(busy_ticks)
 	flow_run "$1-bulk" "--role send --seconds $ROUTE_SECONDS" "$2 --role recv" "$3"
 	busy=$(($(busy_ticks) - busy))
-	flow_run "$1-ping" "--role ping --seconds 0.7" "$4 --role echo" "$5"
+	flow_run "$1-ping" "--role ping --seconds 0.5" "$4 --role echo" "$5"
 	echo "$(json "$1-bulk-provider.json" .mbit_s) $(json "$1-ping.json" .rtt_us.p50)" \
 		"$(json "$1-bulk-provider.json" "$busy / $(getconf CLK_TCK) / (.received / 1e9)")" >>"$TMP/$1.runs"
 }

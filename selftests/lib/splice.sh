@@ -11,7 +11,8 @@ splice_attach() {
 	shift
 	if [[ $mode == xdp* ]]; then net_xdp_ready inet relay; fi
 	in_ns relay isthmus splice attach --instance "$INSTANCE" --dev wan --address "$RELAY4" \
-		--address "$RELAY6" --ports 20000-29999 --mode "$mode" "$@" >"$TMP/attach.log" 2>&1
+		--address "$RELAY6" --ports 20000-29999 --mode "$mode" "$@" >"$TMP/attach.log" 2>&1 ||
+		{ cat "$TMP/attach.log" && false; }
 }
 
 splice_detach() { in_ns relay isthmus splice detach --instance "$INSTANCE"; }
