@@ -45,4 +45,25 @@ static __noinline enum splice_reason frag_find_ports(struct flow *flow, __be32 i
 	return SPLICE_FORWARDED;
 }
 
+static __always_inline enum splice_reason frag_track(struct packet *p, __u64 now)
+{
+	struct flow *flow = flow_in_memory(p);
+	enum splice_reason reason;
+
+	if (!flow)
+		return SPLICE_OTHER;
+	reason = frag_find_ports(flow, p->fragment_id, now);
+	p->flow.remote_port = flow->remote_port;
+	p->flow.local_port = flow->local_port;
+	return reason;
+}
+
+static __always_inline void frag_keep(const struct packet *p, __u64 expires_ns)
+{
+	const struct flow *flow = flow_in_memory(p);
+
+	if (flow)
+		frag_keep_ports(flow, p->fragment_id, expires_ns);
+}
+
 #endif

@@ -198,6 +198,15 @@ static __always_inline enum splice_reason join_refuse(const struct splice_side *
 	return reason;
 }
 
+static __always_inline enum splice_reason join_refuse_packet(const struct splice_side *side,
+							     const struct packet *p,
+							     enum splice_reason reason, __u64 now)
+{
+	const struct flow *flow = flow_in_memory(p);
+
+	return flow ? join_refuse(side, flow, reason, now) : reason;
+}
+
 /*
  * JOINED: the clone becomes the SYNACK to the other side, the packet itself the one to its sender.
  * SYN_AGAIN: the latter only. Apart from join_tc() because it changes the packet. Returns the
@@ -278,7 +287,6 @@ join_first(struct __sk_buff *skb, const struct splice_side *side, struct splice_
 __noinline int join_tc(struct __sk_buff *skb, __u32 again)
 {
 	struct join_work *work = join_work();
-	struct splice_local_key key = {};
 	const struct splice_conf *conf;
 	const struct splice_side *side;
 	struct splice_join *join;
@@ -287,16 +295,13 @@ __noinline int join_tc(struct __sk_buff *skb, __u32 again)
 	conf = bpf_map_lookup_elem(&splice_conf, &zero);
 	if (!work || !conf)
 		return SPLICE_SEND_FAILED;
-	key.addr = work->pair.flow[0].local;
-	key.port = work->pair.flow[0].local_port;
-	key.proto = work->pair.flow[0].proto;
-	side = bpf_map_lookup_elem(&splice_side, &key);
+	side = bpf_map_lookup_elem(&splice_side, &work->key);
 	join = side ? bpf_map_lookup_elem(&splice_join, &side->rendezvous) : NULL;
 	if (!join)
 		return SPLICE_EXPIRED;
 	work->pair.side = side->side & 1;
 	work->pair.rendezvous = side->rendezvous;
-	if (key.proto == IPPROTO_TCP && syn_read_tcp(skb))
+	if (work->key.proto == IPPROTO_TCP && syn_read_tcp(skb))
 		return join_refuse(side, &work->pair.flow[0], SPLICE_BAD_SYN,
 				   work->pair.syn[0].seen_ns);
 	if (again)
@@ -330,6 +335,14 @@ static __always_inline void join_prepare(struct __sk_buff *skb, const struct pac
 	syn_find_place(p, &work->place);
 }
 
+static __always_inline void join_key(const struct packet *p, struct splice_local_key *key)
+{
+	key->addr = p->flow.local;
+	key->port = p->flow.local_port;
+	key->proto = p->flow.proto;
+	key->pad = 0;
+}
+
 /* At an endpoint of ours, and not a packet of the live leg there; or a SYN of it, again. */
 static __always_inline enum splice_reason join_handle(void *ctx, enum hook hook,
 						      const struct packet *p,
@@ -337,11 +350,6 @@ static __always_inline enum splice_reason join_handle(void *ctx, enum hook hook,
 						      struct splice_egress *egress)
 {
 	bool opens = p->flow.proto == IPPROTO_UDP || is_syn(p), again = leg_is_of(leg, &p->flow);
-	struct splice_local_key key = {
-		.addr = p->flow.local,
-		.port = p->flow.local_port,
-		.proto = p->flow.proto,
-	};
 	const struct splice_side *side;
 	enum splice_reason reason;
 	struct join_work *work;
@@ -350,19 +358,20 @@ static __always_inline enum splice_reason join_handle(void *ctx, enum hook hook,
 		return SPLICE_MALFORMED;
 	if (!opens || p->fragment == FRAGMENT_LATER)
 		return SPLICE_NO_SESSION;
-	side = bpf_map_lookup_elem(&splice_side, &key);
+	work = join_work();
+	if (!work)
+		return SPLICE_SEND_FAILED;
+	join_key(p, &work->key);
+	side = bpf_map_lookup_elem(&splice_side, &work->key);
 	if (!side)
 		return SPLICE_UNANNOUNCED;
 	if (tags_too_many(p, hook))
 		return SPLICE_NO_HOP;
 	reason = again ? SPLICE_TO_TC : join_admit(p, side, now);
 	if (reason == SPLICE_WRONG_SOURCE && hook == HOOK_TC)
-		return join_refuse(side, &p->flow, reason, now);
+		return join_refuse_packet(side, p, reason, now);
 	if (reason != SPLICE_TO_TC || hook == HOOK_XDP)
 		return reason;
-	work = join_work();
-	if (!work)
-		return SPLICE_SEND_FAILED;
 	join_prepare(ctx, p, work, now);
 	egress->ifindex = work->pair.syn[0].hop.ifindex;
 	reason = join_tc(ctx, again);

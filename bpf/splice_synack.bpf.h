@@ -9,16 +9,17 @@
 #ifndef ISTHMUS_BPF_SPLICE_SYNACK_H
 #define ISTHMUS_BPF_SPLICE_SYNACK_H
 
-#define OPT_EOL	   0
-#define OPT_NOP	   1
-#define OPT_MSS	   2
-#define OPT_WSCALE 3
-#define OPT_SACK   4
-#define OPT_TS	   8
-#define OPT_MD5	   19
-#define OPT_AO	   29
-#define OPT_BYTES  40
-#define WSCALE_MAX 14 /* RFC 7323, 2.3 */
+#define OPT_EOL	    0
+#define OPT_NOP	    1
+#define OPT_MSS	    2
+#define OPT_WSCALE  3
+#define OPT_SACK    4
+#define OPT_TS	    8
+#define OPT_MD5	    19
+#define OPT_AO	    29
+#define OPT_BYTES   40
+#define IP4_OPTIONS 40
+#define WSCALE_MAX  14 /* RFC 7323, 2.3 */
 
 struct option_walk {
 	__u8 bytes[64]; /* 40 of options; the rest is zero, so an index under 64 is always good */
@@ -60,11 +61,13 @@ struct pseudo {
  * has 512 bytes. One CPU handles one packet at a time.
  */
 struct join_work {
+	struct splice_local_key key; /* where the packet at hand is going */
 	struct option_walk walk;
 	struct join_pair pair;
 	struct syn_place place;
 	struct synack synack;
 	struct pseudo old_pseudo, new_pseudo;
+	__u8 ip_options[2][IP4_OPTIONS]; /* as they came, and as NOPs */
 };
 
 struct {
@@ -79,6 +82,17 @@ static __always_inline struct join_work *join_work(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&splice_work, &zero);
+}
+
+/* A packet's flow where a pointer to it may be handed on (see splice_handle()). */
+static __always_inline struct flow *flow_in_memory(const struct packet *p)
+{
+	struct join_work *work = join_work();
+
+	if (!work)
+		return NULL;
+	work->pair.flow[0] = p->flow;
+	return &work->pair.flow[0];
 }
 
 static __always_inline void option_take(struct option_walk *walk, __u32 at, __u8 kind, __u8 length)
@@ -317,28 +331,28 @@ static __always_inline __u32 synack_build(struct synack *synack, const struct fl
 	return length;
 }
 
-#define SYNACK_TTL  64
-#define IP4_OPTIONS 40
+#define SYNACK_TTL 64
 
 /* IP options of a SYN are not for its answer; they become NOPs, so that TCP stays where it is. */
-static __always_inline int synack_clear_options(struct __sk_buff *skb, __u32 offset, __u32 length,
-						__u32 *sum)
+static __always_inline int synack_clear_options(struct __sk_buff *skb, struct join_work *work,
+						__u32 offset, __u32 length, __u32 *sum)
 {
-	__u8 old[IP4_OPTIONS] = {}, nop[IP4_OPTIONS];
+	__u8 *old = work->ip_options[0], *nop = work->ip_options[1];
 
 	hide_from_clang(length);
 	if (length < 4)
 		return 0;
 	if (length > IP4_OPTIONS || bpf_skb_load_bytes(skb, offset, old, length))
 		return -1;
-	__builtin_memset(nop, OPT_NOP, sizeof(nop));
+	__builtin_memset(nop, OPT_NOP, IP4_OPTIONS);
 	if (bpf_skb_store_bytes(skb, offset, nop, length, 0))
 		return -1;
 	*sum = bpf_csum_diff((__be32 *)old, length, (__be32 *)nop, length, *sum);
 	return 0;
 }
 
-static __always_inline int synack_write_ip4(struct __sk_buff *skb, const struct syn_place *place,
+static __always_inline int synack_write_ip4(struct __sk_buff *skb, struct join_work *work,
+					    const struct syn_place *place,
 					    const struct flow *to_flow)
 {
 	__u32 l3 = place->l3, header = place->l4 - place->l3;
@@ -355,7 +369,7 @@ static __always_inline int synack_write_ip4(struct __sk_buff *skb, const struct 
 	new.ttl = SYNACK_TTL;
 	new.saddr = *(__be32 *)&to_flow->local.b[12];
 	new.daddr = *(__be32 *)&to_flow->remote.b[12];
-	if (synack_clear_options(skb, l3 + sizeof(old), (header - sizeof(old)) & 63, &sum))
+	if (synack_clear_options(skb, work, l3 + sizeof(old), (header - sizeof(old)) & 63, &sum))
 		return -1;
 	sum = bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)&new, sizeof(new), sum);
 	csum_update(&new.check, csum_fold(sum));
@@ -428,7 +442,7 @@ __noinline int synack_write(struct __sk_buff *skb, __u32 to)
 		       sum);
 	if (synack_write_tcp(skb, work, bytes))
 		return -1;
-	if (v4 ? synack_write_ip4(skb, &work->place, to_flow)
+	if (v4 ? synack_write_ip4(skb, work, &work->place, to_flow)
 	       : synack_write_ip6(skb, &work->place, to_flow))
 		return -1;
 	if (bpf_l4_csum_replace(skb, check_at, 0, csum_fold(sum), 0))
