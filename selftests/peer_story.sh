@@ -113,6 +113,18 @@ garbage_stories() {
 	equal "and serve" "$(curl1 http://localhost:8000/)" "a page"
 }
 
+# A user whose home has IPv6 only: broker, probe and splice by IPv6.
+ipv6_story() {
+	in_ns host1 ip -4 addr flush dev lan
+	mkdir -m 0700 "$TMP/carol"
+	check "a user logs in by IPv6" peer host1 carol login "[$RELAY6]:$BROKER_PORT" <"$TMP/carol.line"
+	peer_daemon host1 carol
+	check "subscribes" peer host1 carol subscribe bob/web 8003
+	equal "and gets the page" "$(curl1 http://localhost:8003/)" "a page"
+	at_least "through an IPv6 splice" "$(in_ns relay isthmus splice list --instance "$INSTANCE" --json |
+		jq '[.sessions[] | select(.family == "6")] | length')" 1
+}
+
 net_homes
 chmod 0711 "$TMP"
 check "splice attaches" splice_attach tc
@@ -134,3 +146,4 @@ count relay wan "meta l4proto { tcp, udp } th dport 20000-29999"
 service_stories
 rule_stories
 garbage_stories
+ipv6_story

@@ -36,8 +36,8 @@ third_says() {
 	# shellcheck disable=SC2059
 	{
 		printf "$1"
-		sleep 4
-	} | in_ns third timeout 6 nc "$RELAY4" "$PORT" >"$TMP/third.bytes" 2>/dev/null || true
+		sleep 2
+	} | in_ns third timeout 4 nc "$RELAY4" "$PORT" >"$TMP/third.bytes" 2>/dev/null || true
 }
 
 turned_away() { [ "$(grep -c '(prove)' "$TMP/bob.log")" -gt "$1" ]; }
