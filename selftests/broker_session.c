@@ -65,6 +65,7 @@ static void test_unauthenticated_is_closed(void **state)
 	make_parties("passive");
 	party_ok(alice, negotiate("bob", "web"));
 	session = json_incref(json_object_get(alice->answer, "session"));
+	json_incref(session);
 	/* Somebody else's session cannot be ended. */
 	party_error(new_user("mallory"),
 		    json_pack("{s:s,s:O,s:s}", "op", "ended", "session", session, "why", "refused"),
@@ -75,6 +76,12 @@ static void test_unauthenticated_is_closed(void **state)
 	party_notice(relay, "close");
 	party_notice(alice, "closed");
 	assert_int_equal(broker_metric(&f, "isthmus_broker_sessions"), 0);
+	/* Its end is counted once: when the translator tells it. */
+	party_send(relay,
+		   json_pack("{s:s,s:o,s:s}", "op", "ended", "session", session, "why", "closed"));
+	party_until(relay, 100);
+	assert_int_equal(broker_metric(&f, "isthmus_broker_sessions_ended_total"), 1);
+	assert_int_equal(broker_metric(&f, "isthmus_broker_sessions_unknown_total"), 0);
 }
 
 static void test_negotiate_is_refused(void **state)

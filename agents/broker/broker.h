@@ -41,7 +41,7 @@
 #define SESSION_BUCKETS	 65536
 #define TRANSLATORS_MAX	 64
 #define TRIED_MAX	 8  /* translators that are asked for one session */
-#define REQUEST_RATE	 50 /* publish, unpublish, list, watch of one connection, a second */
+#define REQUEST_RATE	 50 /* publish, unpublish, list, watch, pure-port of one connection */
 #define REQUEST_BURST	 200
 
 #define FAMILY_4 0x1

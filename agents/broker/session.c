@@ -195,8 +195,7 @@ static void peer_ended(struct client *client, struct session *session, int side,
 		return;
 	session_close_at_translator(session);
 	session_tell_closed(session, !side, strcmp(why, "done") ? "refused" : "done");
-	client->broker->counters.ended++;
-	session_free(session);
+	session_free(session); /* its translator's `ended` is what is counted */
 }
 
 void session_from_peer(struct client *client, const char *op, json_t *message)
@@ -261,7 +260,9 @@ void session_from_translator(struct client *client, const char *op, json_t *mess
 	}
 	session = session_find(client->broker, id);
 	if (!session || session->translator != client->translator) {
-		counters->unknown++; /* made before this broker started: counted, not kept */
+		/* Closed by this broker and forgotten, or made before it started: not kept. */
+		msg_get_string(message, "why", &why);
+		counters->unknown += strcmp(why, "closed") != 0;
 		return;
 	}
 	if (session->state < SESSION_OPEN)

@@ -333,14 +333,17 @@ unsigned int read_families(const json_t *message, const char *key)
 	return families;
 }
 
+static void pure_port(struct client *client, json_t *message)
+{
+	session_from_peer(client, "pure-port", message);
+}
+
 static const struct {
 	const char *op;
 	void (*run)(struct client *client, json_t *message);
 } requests[] = {
-	{ "publish", publish },
-	{ "unpublish", unpublish },
-	{ "list", list },
-	{ "watch", watch },
+	{ "publish", publish }, { "unpublish", unpublish }, { "list", list },
+	{ "watch", watch },	{ "pure-port", pure_port }, /* each asks the translator */
 };
 
 void user_message(struct client *client, const char *op, json_t *message)
@@ -349,7 +352,7 @@ void user_message(struct client *client, const char *op, json_t *message)
 		negotiate_message(client, message);
 		return;
 	}
-	if (!strcmp(op, "ended") || !strcmp(op, "pure-port")) {
+	if (!strcmp(op, "ended")) { /* at most one for each session and side does anything */
 		session_from_peer(client, op, message);
 		return;
 	}
