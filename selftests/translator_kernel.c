@@ -354,6 +354,7 @@ static void time_wait_outlives_the_session(void **state)
 	start_translator();
 	assert_int_equal(port_claim(&t->locals, &local_addr, IPPROTO_TCP, copy.side[1].port, NULL),
 			 -EEXIST);
+	assert_int_equal(rendezvous_free(t), RENDEZVOUS);
 	sweep_run(t);
 	assert_int_equal(leg_count(), 2);
 	for (int side = 0; side < 2; side++)
@@ -361,6 +362,7 @@ static void time_wait_outlives_the_session(void **state)
 	sweep_run(t);
 	assert_int_equal(leg_count(), 0);
 	assert_int_equal(t->table.sessions, 0);
+	assert_int_equal(told.ended, 1); /* not by the second agent again */
 	assert_int_equal(locals_free_ports(&t->locals, IPPROTO_TCP), HIGH - LOW + 1);
 	assert_int_equal(t->counters.orphans, 0);
 }

@@ -417,6 +417,14 @@ static void report_end(struct translator *t, struct session *s, enum end_why why
 	t->notify->ended(t, s, why, traffic);
 }
 
+void table_finished(struct translator *t, struct session *s)
+{
+	s->state = SESSION_FINISHED;
+	t->table.joined--;
+	t->table.finished_count++;
+	TAILQ_INSERT_TAIL(&t->table.finished, s, finished);
+}
+
 void rendezvous_finish(struct translator *t, struct session *s)
 {
 	struct traffic traffic = { 0 };
@@ -425,10 +433,7 @@ void rendezvous_finish(struct translator *t, struct session *s)
 		return;
 	t->engine->finish(t, s, &traffic);
 	report_end(t, s, END_DONE, &traffic);
-	s->state = SESSION_FINISHED;
-	t->table.joined--;
-	t->table.finished_count++;
-	TAILQ_INSERT_TAIL(&t->table.finished, s, finished);
+	table_finished(t, s);
 }
 
 void rendezvous_end(struct translator *t, struct session *s, enum end_why why)

@@ -112,7 +112,7 @@ struct restored {
 	unsigned int waiting;
 };
 
-/* Without its join a session cannot be joined any more. */
+/* Without its join a session cannot be joined any more; one that is has ended and was told. */
 static void restore_state(struct session *s, void *arg)
 {
 	struct restored *restored = arg;
@@ -123,6 +123,8 @@ static void restore_state(struct session *s, void *arg)
 	if (s->state == SESSION_JOINED) {
 		if (has_join)
 			s->joined_ns = join.joined_ns;
+		else
+			table_finished(t, s);
 		return;
 	}
 	if (!has_join)
@@ -178,7 +180,7 @@ int restore_sessions(struct translator *t, char *error, size_t error_len)
 	}
 	table_each(t, restore_state, &restored);
 	if (t->table.sessions)
-		log_info("took up %u joined and %u waiting sessions", t->table.joined,
-			 restored.waiting);
+		log_info("took up %u joined and %u waiting sessions, %u in TIME-WAIT",
+			 t->table.joined, restored.waiting, t->table.finished_count);
 	return 0;
 }

@@ -181,6 +181,8 @@ void table_free(struct translator *t);
 struct session *table_find(const struct table *table, uint64_t id);
 /* A session that the maps hold already; its side[] is filled by the caller. NULL: no memory. */
 struct session *table_restore(struct translator *t, uint64_t id, uint64_t expires_ns);
+/* A joined session whose end was told: it only keeps its endpoints for TIME-WAIT. */
+void table_finished(struct translator *t, struct session *s);
 void table_each(struct translator *t, void (*visit)(struct session *s, void *arg), void *arg);
 unsigned int rendezvous_free(const struct translator *t);
 /* 0; -EEXIST; -ENOSPC: no room or no port; -EAFNOSUPPORT: no address of the family. */
