@@ -181,6 +181,27 @@ static bool is_refused(uint64_t id, const char *code)
 	return refused;
 }
 
+/* As many as are served at once connect and say nothing: a side is still probed by TCP. */
+static void silent_callers_give_way(void **state)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(stub.probe_port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct stub_side side[2] = { 0 };
+	int fd[1100];
+
+	(void)state;
+	stub_open(&stub, 0x31, "tcp", 10, side);
+	for (int i = 0; i < 1100; i++) {
+		fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_true(fd[i] >= 0);
+		assert_int_equal(connect(fd[i], (struct sockaddr *)&to, sizeof(to)), 0);
+	}
+	assert_int_equal(stub_probe(&stub, 0x31, 0, side[0].token, SOCK_STREAM, 4), 0);
+	for (int i = 0; i < 1100; i++)
+		close(fd[i]);
+}
+
 static void reload_changes_the_limit(void **state)
 {
 	uint64_t id = 0x80;
@@ -219,6 +240,7 @@ int main(void)
 		cmocka_unit_test(little_privilege_is_kept),
 		cmocka_unit_test(maps_are_written_without_privilege),
 		cmocka_unit_test(killed_and_started_again),
+		cmocka_unit_test(silent_callers_give_way),
 		cmocka_unit_test(reload_changes_the_limit),
 		cmocka_unit_test(a_second_one_is_refused),
 	};

@@ -21,7 +21,7 @@
 #include "translator.h"
 
 #define DATAGRAMS_A_CALL 64
-#define CALLERS_MAX	 1024 /* TCP connections at once */
+#define CALLERS_MAX	 1024 /* TCP connections at once; the oldest gives way to a new one */
 #define CALLER_S	 5
 #define LIMIT_SLOTS	 8192
 #define QUESTIONS_RATE	 5000 /* one address may be a whole carrier's */
@@ -31,7 +31,7 @@
 
 /* A TCP connection that asks. */
 struct caller {
-	struct caller *next, **link;
+	TAILQ_ENTRY(caller) link;
 	struct probe_server *server;
 	struct event *event;
 	struct isthmus_addr from;
@@ -52,7 +52,7 @@ struct probe_server {
 	struct limit *questions, *bad;
 	struct probe_socket socket[2 * SPLICE_LOCALS];
 	unsigned int sockets, caller_count;
-	struct caller *callers;
+	TAILQ_HEAD(, caller) callers; /* oldest first */
 };
 
 /* True: `bytes` is the answer now. */
@@ -111,9 +111,7 @@ static void on_datagram(evutil_socket_t fd, short what, void *arg)
 
 static void caller_free(struct caller *caller)
 {
-	*caller->link = caller->next;
-	if (caller->next)
-		caller->next->link = caller->link;
+	TAILQ_REMOVE(&caller->server->callers, caller, link);
 	caller->server->caller_count--;
 	if (caller->event)
 		event_free(caller->event);
@@ -166,11 +164,7 @@ static void add_caller(struct probe_server *server, int fd, const struct isthmus
 	caller->fd = fd;
 	caller->from = *from;
 	caller->server = server;
-	caller->link = &server->callers;
-	caller->next = server->callers;
-	if (caller->next)
-		caller->next->link = &caller->next;
-	server->callers = caller;
+	TAILQ_INSERT_TAIL(&server->callers, caller, link);
 	server->caller_count++;
 	caller->deadline_ns = now_ns() + CALLER_S * NS_PER_S;
 	caller->event = event_new(server->translator->base, fd, EV_READ, on_caller, caller);
@@ -194,11 +188,14 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
 
 		if (client < 0)
 			return;
-		if (address_from_sockaddr((struct sockaddr *)&storage, &from, &port) ||
-		    server->caller_count >= CALLERS_MAX) {
-			server->translator->counters.probes_limited++;
+		if (address_from_sockaddr((struct sockaddr *)&storage, &from, &port)) {
 			close(client);
 			continue;
+		}
+		/* One who asks is done in a round trip: those who only connect give way. */
+		if (server->caller_count >= CALLERS_MAX) {
+			server->translator->counters.probes_limited++;
+			caller_free(TAILQ_FIRST(&server->callers));
 		}
 		add_caller(server, client, &from);
 	}
@@ -292,6 +289,7 @@ int probe_start(struct translator *t, char *error, size_t error_len)
 		return -ENOMEM;
 	t->probe = server;
 	server->translator = t;
+	TAILQ_INIT(&server->callers);
 	server->questions = limit_new(LIMIT_SLOTS, QUESTIONS_RATE, QUESTIONS_BURST);
 	server->bad = limit_new(LIMIT_SLOTS, BAD_RATE, BAD_BURST);
 	if (!server->questions || !server->bad)
@@ -309,8 +307,8 @@ void probe_free(struct translator *t)
 
 	if (!server)
 		return;
-	while (server->callers)
-		caller_free(server->callers);
+	while (!TAILQ_EMPTY(&server->callers))
+		caller_free(TAILQ_FIRST(&server->callers));
 	for (unsigned int i = 0; i < server->sockets; i++) {
 		if (server->socket[i].event)
 			event_free(server->socket[i].event);
