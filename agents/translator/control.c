@@ -197,14 +197,17 @@ static void retry_later(struct control *control)
 static void on_login(struct msg_conn *conn, json_t *answer, void *arg)
 {
 	struct control *control = arg;
-	const char *text = "no answer";
+	const char *text = "no reason given";
 	int64_t keepalive = 0;
 	bool ok = false;
 
-	if (answer)
-		msg_get_bool(answer, "ok", &ok);
+	if (!answer) { /* the broker is busy or restarts: that is no refusal */
+		msg_conn_close(conn, "no answer to the login");
+		return;
+	}
+	msg_get_bool(answer, "ok", &ok);
 	if (!ok) {
-		if (answer && !msg_get_string(answer, "text", &text))
+		if (!msg_get_string(answer, "text", &text))
 			msg_get_string(answer, "error", &text);
 		log_error("the broker refuses this translator: %s", text);
 		control->backoff_ms = BACKOFF_MAX_MS;

@@ -9,35 +9,40 @@
 
 #include "kernel.h"
 
+#define EVENTS_A_CALL 4096 /* then others have their turn, also while SYNs are flooded */
+
 struct events {
 	struct ring_buffer *ring;
 	struct event *event;
 	struct translator *translator;
+	unsigned int left;
 };
 
+static void take_event(struct translator *t, const struct splice_event *event)
+{
+	struct session *s = table_find(&t->table, event->rendezvous);
+
+	if (event->kind == SPLICE_EVENT_REFUSED) {
+		rendezvous_refused(t, s, event->reason);
+	} else if (s && event->kind == SPLICE_EVENT_JOINED) {
+		s->joined_ns = event->time_ns;
+		rendezvous_joined(t, s);
+	} else if (s && event->kind == SPLICE_EVENT_SYN && event->side < 2) {
+		rendezvous_syn(t, s, event->side, ntohs(event->remote_port));
+	}
+}
+
+/* An error ends ring_buffer__consume() after this event; the descriptor stays readable. */
 static int on_event(void *arg, void *data, size_t len)
 {
-	struct translator *t = arg;
+	struct events *events = arg;
 	struct splice_event event;
-	struct session *s;
 
-	if (len < sizeof(event))
-		return 0;
-	memcpy(&event, data, sizeof(event));
-	s = table_find(&t->table, event.rendezvous);
-	if (event.kind == SPLICE_EVENT_REFUSED) {
-		rendezvous_refused(t, s, event.reason);
-		return 0;
+	if (len >= sizeof(event)) {
+		memcpy(&event, data, sizeof(event));
+		take_event(events->translator, &event);
 	}
-	if (!s)
-		return 0;
-	if (event.kind == SPLICE_EVENT_JOINED) {
-		s->joined_ns = event.time_ns;
-		rendezvous_joined(t, s);
-	} else if (event.kind == SPLICE_EVENT_SYN && event.side < 2) {
-		rendezvous_syn(t, s, event.side, ntohs(event.remote_port));
-	}
-	return 0;
+	return --events->left ? 0 : -EAGAIN;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -46,6 +51,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	events->left = EVENTS_A_CALL;
 	ring_buffer__consume(events->ring);
 }
 
@@ -57,7 +63,7 @@ int events_start(struct translator *t, char *error, size_t error_len)
 		return -ENOMEM;
 	t->kernel->events = events;
 	events->translator = t;
-	events->ring = ring_buffer__new(t->kernel->fd[MAP_EVENT], on_event, t, NULL);
+	events->ring = ring_buffer__new(t->kernel->fd[MAP_EVENT], on_event, events, NULL);
 	if (!events->ring) {
 		int err = -errno;
 
