@@ -22,8 +22,6 @@
 
 MILLION=1000000
 PORTS=10000-59999 # as lib/sessions.h
-declare -A COUNTER=([drop]="drop-r left")
-PACKET_RELAYS=(one million nat nat-tc forward)
 SESSION=0 # of announced pairs
 
 splice_instance() { echo "$INSTANCE-$1"; }
@@ -64,7 +62,7 @@ nat_relay() { # NAME: the one flow's DNAT, both ways' addresses
 
 set_up() {
 	local name
-	for name in drop bare "${PACKET_RELAYS[@]}" wire xdp; do
+	for name in drop bare one million nat nat-tc forward wire xdp; do
 		relay_trio "$name"
 		relay_xdp "$name"
 	done
@@ -112,19 +110,15 @@ udp_talk() { # NAME FAR_END
 
 # ---- packets a second
 
-packet_sample() { # NAME ROUND [SECONDS [SAMPLE_NAME]]
-	local counter words=() line
-	read -ra counter <<<"${COUNTER[$1]:-$1-s sink}"
+generate_what() { # NAME
 	case $1 in
-	million) words=(--sessions "$MILLION") ;;
-	forward) words=(--to-provider) ;;
+	million) echo $MILLION ;;
+	forward) echo forward ;;
+	*) echo 1 ;;
 	esac
-	line=$(generate "$1" "${counter[@]}" --seconds "${3:-0.3}" "${words[@]}")
-	sample "${4:-$1}" "$2" "$(jq .ns <<<"$line")" "$line"
 }
 
-# A relay's own cost is a small difference of two large times: many short runs, each beside the others.
-cost_sample() { packet_sample "$1" "$2" 0.08 "cost-$1"; } # NAME ROUND
+generate_end() { if [ "$1" = drop ]; then echo "drop-r left"; else echo "$1-s sink"; fi; } # NAME
 
 # own_cost NAME: the median, over the rounds, of a packet's time less that of the same round into a drop.
 own_cost() {
@@ -222,13 +216,12 @@ measure() {
 	local round name
 	declare -gA DELIVERED
 	for name in one tc xdp; do DELIVERED[$name]=$(delivered $name); done
-	tell "the relay's own cost"
-	for ((round = 1; round <= ROUNDS * 5; round++)); do
-		in_turn "$round" cost_sample drop bare one
-	done
+	# A relay's own cost is a small difference of two large times: many turns.
+	tell "a packet's time"
+	generate $((ROUNDS * 30)) 32768 cost drop bare one
+	generate $((ROUNDS * 6)) 65536 packet one million nat nat-tc forward
 	for ((round = 1; round <= ROUNDS; round++)); do
 		tell "round $round of $ROUNDS"
-		in_turn "$round" packet_sample "${PACKET_RELAYS[@]}"
 		in_turn "$round" bulk_sample plain tc
 		in_turn "$round" ping_sample plain tc wire xdp
 		sessions_sample "$round"
@@ -242,10 +235,11 @@ measure() {
 bars() {
 	local drop bare own one million nat nat_tc seen
 	drop=$(median cost-drop) bare=$(own_cost bare) own=$(own_cost one)
-	one=$(median one) million=$(median million) nat=$(median nat) nat_tc=$(median nat-tc)
+	one=$(median packet-one) million=$(median packet-million)
+	nat=$(median packet-nat) nat_tc=$(median packet-nat-tc)
 	seen=$(userspace_packets)
 	tell "ns a packet: into a drop $drop; beyond it bare redirect $bare, splice $own"
-	tell "ns a packet: splice $one, a million $million, NAT $nat, NAT and sink at tc $nat_tc, forwarding $(median forward)"
+	tell "ns a packet: splice $one, a million $million, NAT $nat, NAT and sink at tc $nat_tc, forwarding $(median packet-forward)"
 	tell "TCP Mbit/s: forwarding $(median bulk-plain) tc $(median bulk-tc)"
 	tell "RTT us: forwarding $(median ping-plain) tc $(median ping-tc); wire-sized $(median ping-wire) xdp $(median ping-xdp)"
 	# Where a sink is cheaper for NAT's socket buffers, NAT gets it.

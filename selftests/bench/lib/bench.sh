@@ -106,10 +106,21 @@ yardstick() {
 	in_ns "$1" "$BENCH_TOOLS/attach" "$2" "$BENCH_TOOLS/$3.bpf.o" "$4" "$PINS/$INSTANCE-yard/$1-$2" ${5:+"$5"}
 }
 
-# generate NAME COUNTER_NS COUNTER_DEV OPTIONS...: one line of JSON.
+# generate ROUNDS PACKETS PREFIX NAME...: sends through the relays by turns; a turn's nanoseconds for a packet are
+# a sample of PREFIX-NAME. A stem tells by generate_what NAME what gen is to send, by generate_end NAME where
+# its packets end, as "NS DEV".
 generate() {
-	local name=$1 count=$PINS/$INSTANCE-yard/$2-$3/sink_count
+	local rounds=$1 packets=$2 prefix=$3 name end relays=()
 	shift 3
-	in_ns "$name-g" "${FIRST[@]}" "$BENCH_TOOLS/gen" --dev gen --to "$(mac "$name-r" left)" --object "$BENCH_TOOLS/gen.bpf.o" \
-		--count "$count" "$@"
+	for name; do
+		end=$(generate_end "$name")
+		relays+=(--relay "$prefix-$name,/run/netns/$NET-$name-g,gen,$(mac "$name-r" left),$PINS/$INSTANCE-yard/${end/ /-}/sink_count,$(generate_what "$name")")
+	done
+	"${FIRST[@]}" "$BENCH_TOOLS/gen" --object "$BENCH_TOOLS/gen.bpf.o" --rounds "$rounds" --packets "$packets" \
+		"${relays[@]}" >"$TMP/gen.json"
+	jq -c --arg bench "$STORY" '.relays[] | . as $relay | .ns | to_entries[] |
+		{bench: $bench, name: $relay.name, round: (.key + 1), value: .value, raw: null}' "$TMP/gen.json" \
+		>>"$BENCH_OUT/$STORY.samples"
+	jq -r '.relays[] | select(.counted < .sent) | "\(.name): \(.sent - .counted) of \(.sent) packets were lost"' \
+		"$TMP/gen.json" | while read -r name; do tell "$name"; done
 }
