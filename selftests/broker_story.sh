@@ -14,14 +14,14 @@
 BROKER_NS=broker
 . "${0%/*}/lib/agents.sh"
 
-page() { in_ns host1 curl -sS --max-time $((8 * ${SLOW:-1})) http://localhost:8000/; }
+page() { in_ns host1 curl -sS --max-time $((8 * SLOW)) http://localhost:8000/; }
 page_is_served() { [ "$(page)" = "a page" ]; }
 
 restart_story() {
 	spawn host2 through-2.json "$FLOW" --listen --bind 127.0.0.1:7000 --role recv --verify
 	local receiver=$SPAWNED
 	wait_for 5 listening host2 t 7000
-	spawn host1 through-1.json "$FLOW" --connect 127.0.0.1:7100 --role send --seconds 4 --rate 100 --size 1000 --verify
+	spawn host1 through-1.json "$FLOW" --connect 127.0.0.1:7100 --role send --seconds $((4 * SLOW)) --rate 100 --size 1000 --verify
 	wait_for 10 flow_is_joined
 	end "$BROKER_PID" KILL
 	check "the broker is dead" ended "$BROKER_PID"

@@ -59,7 +59,7 @@ servers_start() {
 		--address=/printer.home.example/192.168.1.77
 }
 
-curl1() { in_ns host1 curl -sS --max-time $((20 * ${SLOW:-1})) "$@"; }
+curl1() { in_ns host1 curl -sS --max-time $((20 * SLOW)) "$@"; }
 hash_of() { sha256sum | cut -d' ' -f1; }
 name_of() { in_ns host1 dig +short +tries=2 +time=3 -p 5300 @127.0.0.1 printer.home.example; }
 
@@ -91,14 +91,14 @@ service_stories() {
 rule_stories() {
 	check "a service is kept for one user" unprivileged host2 bob provide private 127.0.0.1:8080 --allow carol
 	check "another one may ask" peer host1 alice subscribe bob/private 8001 --tcp
-	refuse "but is denied" curl1 -m 4 http://localhost:8001/
+	refuse "but is denied" curl1 -m $((4 * SLOW)) http://localhost:8001/
 	check "one is withdrawn" unprivileged host2 bob unprovide web
-	refuse "and is no longer served" curl1 -m 4 http://localhost:8000/
+	refuse "and is no longer served" curl1 -m $((4 * SLOW)) http://localhost:8000/
 	check "it is provided again" unprivileged host2 bob provide web 127.0.0.1:8080
-	check "and is served again" wait_for 10 curl1 -m 4 http://localhost:8000/
+	check "and is served again" wait_for 10 curl1 -m $((4 * SLOW)) http://localhost:8000/
 	check "a service whose server is down" unprivileged host2 bob provide down 127.0.0.1:9
 	check "can be subscribed to" peer host1 alice subscribe bob/down 8002 --tcp
-	refuse "and its client is told" curl1 -m 4 http://localhost:8002/
+	refuse "and its client is told" curl1 -m $((4 * SLOW)) http://localhost:8002/
 }
 
 garbage_stories() {

@@ -36,8 +36,8 @@ third_says() {
 	# shellcheck disable=SC2059
 	{
 		printf "$1"
-		sleep 2
-	} | in_ns third timeout 4 nc "$RELAY4" "$PORT" >"$TMP/third.bytes" 2>/dev/null || true
+		sleep $((2 * SLOW))
+	} | in_ns third timeout $((4 * SLOW)) nc "$RELAY4" "$PORT" >"$TMP/third.bytes" 2>/dev/null || true
 }
 
 turned_away() { [ "$(grep -c '(prove)' "$TMP/bob.log")" -gt "$1" ]; }
@@ -47,7 +47,7 @@ race() {
 	local before client
 	before=$(grep -c '(prove)' "$TMP/bob.log" || true)
 	hold_back
-	in_ns host1 curl -sS --max-time 40 http://localhost:8000/ >"$TMP/page" 2>"$TMP/curl.log" &
+	in_ns host1 curl -sS --max-time $((40 * SLOW)) http://localhost:8000/ >"$TMP/page" 2>"$TMP/curl.log" &
 	client=$!
 	check "$1: a rendezvous is announced" wait_for 5 subscriber_port
 	PORT=$(subscriber_port)
@@ -75,7 +75,7 @@ echo "a secret page" >"$TMP/www/index.html"
 spawn host2 httpd.log busybox httpd -vv -f -p 127.0.0.1:8080 -h "$TMP/www"
 peer host2 bob provide web 127.0.0.1:8080 >/dev/null
 peer host1 alice subscribe bob/web 8000 >/dev/null
-equal "without a race the page is served" "$(in_ns host1 curl -sS --max-time 10 http://localhost:8000/)" "a secret page"
+equal "without a race the page is served" "$(in_ns host1 curl -sS --max-time $((10 * SLOW)) http://localhost:8000/)" "a secret page"
 refuse "and nobody was unauthenticated" unauthenticated
 hello='ISP1\000\000\000\000'$(printf 'n%.0s' {1..32})$(printf 'p%.0s' {1..32})G
 race "a false proof" "$hello"

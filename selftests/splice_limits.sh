@@ -22,8 +22,8 @@ announce_many() {
 thousand_story() { # MODE
 	check "$1: 1,000 pairs are announced" announce_many 20000 1000
 	check "$1: 1,000 connections at once carry their bytes" meet thousand 20000 21000 \
-		"--streams 1000 --port-step 1 --role send --seconds 0 --bytes 50000 --verify --timeout 30" \
-		"--streams 1000 --port-step 1 --role recv --verify --timeout 30"
+		"--streams 1000 --port-step 1 --role send --seconds 0 --bytes 50000 --verify --timeout $((30 * SLOW))" \
+		"--streams 1000 --port-step 1 --role recv --verify --timeout $((30 * SLOW))"
 	equal "$1: none is lost" "$(result thousand-2 '"\(.finished) \(.received) \(.mismatches)"')" \
 		"1000 50000000 0"
 	equal "$1: the table has them all" "$(in_ns relay isthmus splice list --instance "$INSTANCE" --json |
@@ -37,7 +37,7 @@ full_story() { # MODE
 	spawn host2 full-2.json "$FLOW" --connect "$RELAY4:23008" --streams 8 --port-step 1 --role recv --verify
 	live=$SPAWNED
 	spawn host1 full-1.json "$FLOW" --connect "$RELAY4:23000" --streams 8 --port-step 1 --role send \
-		--seconds 3 --rate 200 --size 1000 --verify
+		--seconds $((3 * SLOW)) --rate 200 --size 1000 --verify
 	wait_for 5 full_is_live
 	refuse "$1, full: the ninth pair cannot be announced" announce_many 24000 1
 	refuse "$1, full: and is not joined" meet more 24000 24001 \
@@ -55,7 +55,7 @@ garbage_story() { # MODE
 	announce 25000 25000 25001
 	spawn host2 garbage-2.json "$FLOW" --connect "$RELAY4:25001" --role recv --verify
 	local receiver=$SPAWNED
-	spawn host1 garbage-1.json "$FLOW" --connect "$RELAY4:25000" --role send --seconds 4 --rate 500 \
+	spawn host1 garbage-1.json "$FLOW" --connect "$RELAY4:25000" --role send --seconds $((4 * SLOW)) --rate 500 \
 		--size 10000 --verify
 	count stranger lan "meta l4proto { tcp, udp }"
 	sent=$(in_ns stranger "$SELFTESTS/lib/garbage.py" 203.0.114.10 "$RELAY4" 20000-29999 20000 1)

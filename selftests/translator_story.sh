@@ -14,10 +14,10 @@
 
 flows_start() { # NAME: 100 connections that send for some seconds
 	spawn host2 "$1-2.json" "$FLOW" --listen --bind 127.0.0.1:7000 --streams 100 --role recv --verify \
-		--timeout $((25 * ${SLOW:-1}))
+		--timeout $((25 * SLOW))
 	RECEIVER=$SPAWNED
 	wait_for 5 listening host2 t 7000
-	spawn host1 "$1-1.json" "$FLOW" --connect 127.0.0.1:7100 --streams 100 --role send --seconds 5 \
+	spawn host1 "$1-1.json" "$FLOW" --connect 127.0.0.1:7100 --streams 100 --role send --seconds $((5 * SLOW)) \
 		--rate 50 --size 5000 --verify
 	SENDER=$SPAWNED
 }
@@ -60,16 +60,16 @@ control_story() {
 
 # Silence ends a session, traffic keeps one. Times are changed in place.
 idle_story() {
-	check "times are changed under the live translator" splice_attach tc --replace --tcp-idle 3 --udp-idle 3
+	check "times are changed under the live translator" splice_attach tc --replace --tcp-idle $((3 * SLOW)) --udp-idle $((3 * SLOW))
 	broker_user idle0 idle1
 	pair_start host1 idle0 host2 idle1 2
 	local silent busy
 	read -ra silent <<<"${PAIRS[0]}"
 	read -ra busy <<<"${PAIRS[1]}"
 	spawn host2 silent-2.json "$FLOW" --connect "${silent[4]}:${silent[5]}" --role echo
-	spawn host1 silent-1.json "$FLOW" --connect "${silent[1]}:${silent[2]}" --role ping --seconds 30 --rate 0.04
+	spawn host1 silent-1.json "$FLOW" --connect "${silent[1]}:${silent[2]}" --role ping --seconds $((30 * SLOW)) --rate 0.004
 	spawn host2 busy-2.json "$FLOW" --connect "${busy[4]}:${busy[5]}" --role echo
-	spawn host1 busy-1.json "$FLOW" --connect "${busy[1]}:${busy[2]}" --role ping --seconds 30 --rate 5
+	spawn host1 busy-1.json "$FLOW" --connect "${busy[1]}:${busy[2]}" --role ping --seconds $((30 * SLOW)) --rate 5
 	check "a silent and a busy session are joined" wait_for 10 sides_live "${silent[2]}" "${busy[2]}"
 	check "the silent one ends as idle" wait_for 15 ended_as idle 1
 	check "its session is gone" wait_for 10 side_gone "${silent[2]}"
@@ -103,7 +103,7 @@ refused_story() {
 	at_least "and is counted as WRONG_SOURCE" "$(stat_of WRONG_SOURCE)" $((before + 1))
 	spawn host2 genuine-2.json "$FLOW" --connect "${pair[4]}:${pair[5]}" --role echo
 	check "the announced host is" in_ns host1 "$FLOW" --connect "${pair[1]}:${pair[2]}" --role ping \
-		--count 10 --seconds 0 --timeout 5
+		--count 10 --seconds 0 --timeout $((5 * SLOW))
 	pair_start host1 s2 host2 p2 1 --no-probe
 	read -ra pair <<<"${PAIRS[0]}"
 	refuse "who has not probed is not connected" in_ns host1 "$FLOW" --connect "${pair[1]}:${pair[2]}" \
@@ -118,7 +118,7 @@ neighbour_story() {
 	read -ra pair <<<"${PAIRS[0]}"
 	spawn host2 moved-2.json "$FLOW" --connect "${pair[4]}:${pair[5]}" --role recv --verify
 	RECEIVER=$SPAWNED
-	spawn host1 moved-1.json "$FLOW" --connect "${pair[1]}:${pair[2]}" --role send --seconds 4 --rate 100 \
+	spawn host1 moved-1.json "$FLOW" --connect "${pair[1]}:${pair[2]}" --role send --seconds $((4 * SLOW)) --rate 100 \
 		--size 2000 --verify
 	sleep 1
 	in_ns inet sysctl -qw net.ipv4.conf.relay.arp_notify=1
@@ -141,7 +141,7 @@ full_story() {
 	refuse "a full translator refuses the fifth session" pair_start host1 f2 host2 f3 1
 	spawn host2 full-2.json "$FLOW" --connect "${pair[4]}:${pair[5]}" --role echo
 	check "the fourth is served" in_ns host1 "$FLOW" --connect "${pair[1]}:${pair[2]}" --role ping \
-		--count 10 --seconds 0 --timeout 5
+		--count 10 --seconds 0 --timeout $((5 * SLOW))
 }
 
 net_homes

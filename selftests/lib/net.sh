@@ -10,6 +10,7 @@
 #	INSTANCE	pin instance for `isthmus --instance`; its pins are removed at the end
 #	TMP		directory of the story, removed at the end (KEEP=1 keeps it)
 #	B		build directory
+#	SLOW		how many times slower than usual this machine is (1; an emulated one: 10)
 # Prints `ok NAME`, `not ok NAME # why` and `skip NAME # reason`, nothing else on success. A command that
 # fails outside a check ends the story as failed. Namespaces of a predecessor that was killed are removed.
 
@@ -19,7 +20,7 @@ SELFTESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 STORY=$(basename "$0" .sh)
 NET=$STORY-$$
 INSTANCE=${STORY:0:20}-$$
-: "${B:=$SELFTESTS/../build}"
+: "${B:=$SELFTESTS/../build}" "${SLOW:=1}"
 B=$(realpath "$B")
 PATH=$B:$PATH:/usr/sbin:/sbin
 PINS=/sys/fs/bpf/isthmus
@@ -116,10 +117,9 @@ end() {
 	wait "$1" || true
 } 2>/dev/null # where bash tells of killed jobs
 
-# wait_for SECONDS cmd...: until the command succeeds; fails after SECONDS. SLOW: how many times slower than
-# usual this machine is (an emulated one); every time limit grows with it.
+# wait_for SECONDS cmd...: until the command succeeds; fails after SECONDS, or longer on a slow machine.
 wait_for() {
-	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000 * ${SLOW:-1}))
+	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000 * SLOW))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "${EPOCHREALTIME/[.,]/}" -lt "$end" ] || return 1

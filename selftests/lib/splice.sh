@@ -45,10 +45,10 @@ meet() {
 	local peer address=$RELAY4
 	[ "${MEET_FAMILY:-4}" = 4 ] || address="[$RELAY6]"
 	# shellcheck disable=SC2086
-	spawn host2 "$1-2.json" "$FLOW" --connect "$address:$3" --timeout $((10 * ${SLOW:-1})) $5
+	spawn host2 "$1-2.json" "$FLOW" --connect "$address:$3" --timeout $((10 * SLOW)) $5
 	peer=$SPAWNED
 	# shellcheck disable=SC2086
-	in_ns host1 "$FLOW" --connect "$address:$2" --timeout $((10 * ${SLOW:-1})) $4 >"$TMP/$1-1.json" || return 1
+	in_ns host1 "$FLOW" --connect "$address:$2" --timeout $((10 * SLOW)) $4 >"$TMP/$1-1.json" || return 1
 	wait "$peer"
 }
 
