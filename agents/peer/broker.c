@@ -402,6 +402,7 @@ void broker_free(struct broker *broker)
 		msg_conn_set_handler(broker->conn, &leaving, base);
 		msg_conn_close(broker->conn, "over");
 		broker->conn = NULL;
+		broker->state = BROKER_OUT; /* clients still come while the loop runs */
 		event_base_loopexit(base, &at_most);
 		event_base_dispatch(base);
 	}

@@ -217,7 +217,10 @@ static int run(struct peer *peer)
 	peer->broker = broker_new(peer);
 	if (signals && peer->work && peer->broker)
 		control = control_listen(peer, error, sizeof(error));
-	if (!control || load_state(peer))
+	if (!control)
+		goto out;
+	error[0] = 0;
+	if (load_state(peer)) /* which has said why */
 		goto out;
 	if (peer->settings.metrics &&
 	    !(metrics = metrics_listen(peer->base, peer->settings.metrics, collect, peer, error,

@@ -42,7 +42,7 @@ static struct session *session_new(struct peer *peer, int role, int proto)
 {
 	struct session *session;
 
-	if (peer->session_count >= peer->settings.sessions)
+	if (peer->stopping || peer->session_count >= peer->settings.sessions)
 		return NULL;
 	session = calloc(1, sizeof(*session));
 	if (!session)
