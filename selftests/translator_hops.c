@@ -16,15 +16,19 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../agents/lib/address.h"
 #include "../agents/translator/kernel.h"
+#include "../agents/translator/neighbour.h"
 #include "lib/translator_maps.h"
 
 static char instance[24];
@@ -120,11 +124,38 @@ static void neighbours_in_use_live(void **state)
 	assert_int_equal(system("ip link del hops0"), 0);
 }
 
+static void count_neighbour(const struct neighbour *neighbour, void *count)
+{
+	(void)neighbour;
+	++*(unsigned int *)count;
+}
+
+/* An answer that nobody has read does not spoil the next ones. */
+static void a_late_answer_is_dropped(void **state)
+{
+	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg link;
+	} question = { { sizeof(question), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 4242, 0 },
+		       { 0 } };
+	unsigned int count = 0;
+
+	(void)state;
+	assert_non_null(socket);
+	assert_int_equal(mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID), 0);
+	assert_int_equal(mnl_socket_sendto(socket, &question, sizeof(question)), sizeof(question));
+	assert_int_equal(neighbour_dump(socket, count_neighbour, &count), 0);
+	assert_int_equal(neighbour_dump(socket, count_neighbour, &count), 0);
+	mnl_socket_close(socket);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(epoch_follows_the_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(neighbours_in_use_live, setup, teardown),
+		cmocka_unit_test(a_late_answer_is_dropped),
 	};
 
 	if (unshare(CLONE_NEWNET) || system("ip link set lo up")) {

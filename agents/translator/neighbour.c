@@ -86,6 +86,13 @@ static int visit_message(const struct nlmsghdr *message, void *arg)
 	return MNL_CB_OK;
 }
 
+/* What is left of an answer whose time was over would be taken for the next one's, for ever. */
+static void drop_earlier(struct mnl_socket *socket, char *buffer)
+{
+	while (recv(mnl_socket_get_fd(socket), buffer, BUFFER_BYTES, MSG_DONTWAIT) > 0)
+		;
+}
+
 /* Sends and reads to the end of the answer; the kernel answers at once. */
 static int ask(struct mnl_socket *socket, struct nlmsghdr *message, mnl_cb_t callback, void *arg)
 {
@@ -93,6 +100,7 @@ static int ask(struct mnl_socket *socket, struct nlmsghdr *message, mnl_cb_t cal
 	char buffer[BUFFER_BYTES];
 	int verdict;
 
+	drop_earlier(socket, buffer);
 	message->nlmsg_seq = ++sequence;
 	if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0)
 		return -errno;
