@@ -19,6 +19,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -56,14 +57,22 @@ static __u64 counted(enum splice_reason reason)
 	return count.packets;
 }
 
+static void print_counts(void)
+{
+	for (int reason = 0; reason < SPLICE_REASON_COUNT; reason++)
+		fprintf(stderr, "%s %llu, ", splice_reason_name(reason), counted(reason));
+	fprintf(stderr, "\n");
+}
+
 /* Frames are handled soon after they are sent; false if none was counted so within the time. */
 static bool wait_counted(enum splice_reason reason, __u64 before)
 {
-	for (int i = 0; i < WAIT_MS; i++) {
+	for (__u32 i = 0; i < WAIT_MS * splice_fixture_slow(); i++) {
 		if (counted(reason) > before)
 			return true;
 		usleep(1000);
 	}
+	print_counts();
 	return false;
 }
 
@@ -286,7 +295,7 @@ static bool receive_vnet(int fd, struct virtio_net_hdr *header, struct packet *p
 	ssize_t len;
 
 	memset(packet, 0, sizeof(*packet));
-	while (poll(&poll_fd, 1, WAIT_MS) > 0) {
+	while (poll(&poll_fd, 1, WAIT_MS * splice_fixture_slow()) > 0) {
 		len = readv(fd, parts, 2);
 		if (len < (ssize_t)sizeof(*header))
 			return false;
@@ -463,7 +472,7 @@ static void short_frames(enum fixture_hook hook, bool v6)
 		part.len = len;
 		before = counted(SPLICE_OTHER) + counted(SPLICE_MALFORMED);
 		splice_fixture_send(&fx, 0, &part);
-		for (int i = 0; i < WAIT_MS; i++) {
+		for (__u32 i = 0; i < WAIT_MS * splice_fixture_slow(); i++) {
 			if (counted(SPLICE_OTHER) + counted(SPLICE_MALFORMED) > before)
 				break;
 			usleep(500);
@@ -503,7 +512,7 @@ static void to_host(enum fixture_hook hook)
 	splice_fixture_spec(&fx, &session, 0, &spec);
 	packet_build(&spec, &packet);
 	splice_fixture_send(&fx, 0, &packet);
-	assert_int_equal(poll(&poll_fd, 1, WAIT_MS), 1);
+	assert_int_equal(poll(&poll_fd, 1, WAIT_MS * splice_fixture_slow()), 1);
 	assert_int_equal(recv(fd, got, sizeof(got), 0), 11);
 	assert_memory_equal(got, "to the host", 11);
 	close(fd);

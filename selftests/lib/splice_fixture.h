@@ -151,7 +151,8 @@ void splice_fixture_run_both(struct splice_fixture *fx, int link, const struct p
 int splice_fixture_attach(struct splice_fixture *fx, enum fixture_hook hook);
 void splice_fixture_detach(struct splice_fixture *fx);
 
-/* Sends by, and next IP packet received at, a far end; false after 200 ms without one. */
+/* Sends by, and next IP packet received at, a far end; false after 200 ms (times $SLOW) without
+ * one. */
 void splice_fixture_send(struct splice_fixture *fx, int link, const struct packet *packet);
 bool splice_fixture_receive(struct splice_fixture *fx, int link, struct packet *packet);
 /* Nothing more has come. */

@@ -221,7 +221,7 @@ static bool receive_ip(struct splice_fixture *fx, int link, struct packet *packe
 
 bool splice_fixture_receive(struct splice_fixture *fx, int link, struct packet *packet)
 {
-	return receive_ip(fx, link, packet, WAIT_MS);
+	return receive_ip(fx, link, packet, WAIT_MS * splice_fixture_slow());
 }
 
 bool splice_fixture_silent(struct splice_fixture *fx, int link)
