@@ -349,7 +349,8 @@ static __always_inline enum splice_reason join_handle(void *ctx, enum hook hook,
 						      const struct splice_leg *leg, __u64 now,
 						      struct splice_egress *egress)
 {
-	bool opens = p->flow.proto == IPPROTO_UDP || is_syn(p), again = leg_is_of(leg, &p->flow);
+	bool syn = is_syn(p), opens = syn || p->flow.proto == IPPROTO_UDP;
+	bool again = syn && leg_is_of(leg, &p->flow);
 	const struct splice_side *side;
 	enum splice_reason reason;
 	struct join_work *work;
