@@ -19,6 +19,7 @@
 
 ROUNDS=3
 ROUTE_SECONDS=1
+SSHD_DIRECTORY=
 START=${EPOCHREALTIME/[.,]/}
 
 # ---- telling
@@ -45,6 +46,13 @@ shown() {
 fail() {
 	echo "demo: $*" >&2
 	exit 1
+}
+
+# Called by net.sh at the end, whatever it is: what is not in a namespace or in TMP.
+story_end() {
+	if [ -n "$SSHD_DIRECTORY" ] && ! find /run/netns -name "$STORY-*" ! -name "$NET-*" | grep -q .; then
+		rmdir /run/sshd # no other demo needs it
+	fi
 }
 
 # ---- the way of an operator and of two users
@@ -85,7 +93,10 @@ have_ssh() { command -v sshd >/dev/null && command -v ssh >/dev/null; }
 
 # A server of our own: host key, user key and configuration are in TMP.
 sshd_start() {
-	mkdir -p /run/sshd # where sshd puts its unprivileged part
+	if [ ! -d /run/sshd ]; then # where sshd puts its unprivileged part
+		mkdir -p /run/sshd
+		SSHD_DIRECTORY=made
+	fi
 	ssh-keygen -q -t ed25519 -N '' -f "$TMP/host_key"
 	ssh-keygen -q -t ed25519 -N '' -f "$TMP/user_key"
 	cp "$TMP/user_key.pub" "$TMP/authorized_keys"

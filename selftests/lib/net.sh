@@ -293,7 +293,10 @@ net_cleanup() {
 	trap '' INT TERM
 	trap - EXIT ERR
 	set +e
-	if [ "$status" != 0 ]; then
+	if [ "$status" -ge 128 ]; then
+		echo "not ok $STORY: runs to its end # ended by signal $((status - 128))"
+		NET_FAILED=$((NET_FAILED + 1))
+	elif [ "$status" != 0 ]; then
 		echo "not ok $STORY: runs to its end # exit $status at line $line"
 		NET_FAILED=$((NET_FAILED + 1))
 	fi
@@ -312,7 +315,7 @@ net_cleanup() {
 	done
 	net_remove_pins "$INSTANCE"
 	if [ -z "${KEEP:-}" ]; then rm -rf "$TMP"; else echo "kept: $TMP"; fi
-	[ "$NET_FAILED" = 0 ] || exit 1
+	[ "$NET_FAILED" = 0 ] || [ "$status" -ge 128 ] || exit 1
 	exit "$status"
 }
 
