@@ -28,15 +28,20 @@ static __always_inline bool is_syn(const struct packet *p)
 	return p->flow.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
+static __always_inline struct splice_near *near_slot(__u8 last_byte)
+{
+	__u32 slot = last_byte % SPLICE_NEARS;
+
+	return bpf_map_lookup_elem(&splice_near, &slot);
+}
+
 /* The range of an address of ours, or NULL. */
 static __always_inline const struct splice_range *addr_range(const struct isthmus_addr *addr,
 							     __u32 epoch)
 {
 	const struct splice_range *range;
-	struct splice_near *near;
-	__u32 zero = 0;
+	struct splice_near *near = near_slot(addr->b[15]);
 
-	near = bpf_map_lookup_elem(&splice_near, &zero);
 	if (!near)
 		return NULL;
 	if (likely(near->epoch == epoch && address_equal(&near->addr, addr)))
@@ -97,14 +102,22 @@ static __always_inline void leg_mark_tcp(struct splice_leg *leg, __u8 tcp_flags)
 		leg->flags = flags;
 }
 
-static __always_inline void leg_count(void *ctx, enum hook hook, struct splice_leg *leg,
-				      const struct packet *p, __u64 now)
+static __always_inline void leg_count(struct splice_leg *leg, __u32 packets, __u32 ip_bytes,
+				      __u64 now)
 {
 	/* Not atomic, which would cost 9 ns of 71: one direction of a flow stays on one CPU (RSS).
 	 */
 	leg->seen_ns = now;
-	leg->packets += hook_packets(ctx, hook);
-	leg->bytes += p->ip_bytes;
+	leg->packets += packets;
+	leg->bytes += ip_bytes;
+}
+
+static __always_inline void rewrite_ip4(struct iphdr *ip, const struct splice_leg *leg)
+{
+	ip->saddr = *(__be32 *)&leg->new_src.b[12];
+	ip->daddr = *(__be32 *)&leg->new_dst.b[12];
+	ip->ttl--;
+	csum_update(&ip->check, leg->addr_delta + CSUM_TTL_DELTA_V4);
 }
 
 /* The bounds are those that the parser found; the verifier wants them where it sees the writing. */
@@ -117,10 +130,7 @@ static __always_inline bool rewrite_addresses(struct packet *p, const struct spl
 	if (p->ethertype == bpf_htons(ETH_P_IP)) {
 		if ((void *)(ip + 1) > end)
 			return false;
-		ip->saddr = *(__be32 *)&leg->new_src.b[12];
-		ip->daddr = *(__be32 *)&leg->new_dst.b[12];
-		ip->ttl--;
-		csum_update(&ip->check, leg->addr_delta + CSUM_TTL_DELTA_V4);
+		rewrite_ip4(ip, leg);
 	} else {
 		if ((void *)(ip6 + 1) > end)
 			return false;
@@ -140,30 +150,20 @@ static __always_inline void rewrite_ports(struct udphdr *l4, const struct splice
 	l4->dest = leg->new_dport;
 }
 
-static __always_inline bool rewrite_tcp(struct packet *p, const struct splice_leg *leg,
-					enum hook hook, void *end)
+static __always_inline void rewrite_tcp(struct tcphdr *tcp, const struct splice_leg *leg,
+					enum hook hook)
 {
-	struct tcphdr *tcp = p->l4;
-
-	if ((void *)(tcp + 1) > end)
-		return false;
-	rewrite_ports(p->l4, leg);
+	rewrite_ports((struct udphdr *)tcp, leg);
 	if (hook == HOOK_XDP)
 		csum_update(&tcp->check, (__u32)leg->addr_delta + leg->port_delta);
-	return true;
 }
 
-static __always_inline bool rewrite_udp(struct packet *p, const struct splice_leg *leg,
-					enum hook hook, void *end)
+static __always_inline void rewrite_udp(struct udphdr *udp, const struct splice_leg *leg,
+					enum hook hook)
 {
-	struct udphdr *udp = p->l4;
-
-	if ((void *)(udp + 1) > end)
-		return false;
 	rewrite_ports(udp, leg);
 	if (hook == HOOK_XDP)
 		csum_update_udp(&udp->check, (__u32)leg->addr_delta + leg->port_delta);
-	return true;
 }
 
 static __always_inline __u32 l4_check_offset(const struct packet *p)
@@ -194,13 +194,13 @@ static __always_inline int rewrite_check_tc(struct __sk_buff *skb, const struct 
 	return 0;
 }
 
-static __always_inline void rewrite_macs(struct packet *p, const struct splice_leg *leg)
+static __always_inline void rewrite_macs(struct ethhdr *eth, const struct splice_leg *leg)
 {
 	_Static_assert(offsetof(struct splice_hop, src_mac) ==
 			       offsetof(struct splice_hop, dst_mac) + 6,
 		       "as in an Ethernet header");
 	const __u32 *from = (const __u32 *)leg->hop.dst_mac;
-	__u32 *to = (__u32 *)p->eth;
+	__u32 *to = (__u32 *)eth;
 
 	to[0] = from[0];
 	to[1] = from[1];
@@ -246,15 +246,32 @@ static __always_inline bool xdp_set_tag(struct packet *p, const struct splice_ho
 static __always_inline bool rewrite_headers(struct packet *p, struct splice_leg *leg,
 					    enum hook hook, void *end)
 {
-	rewrite_macs(p, leg);
+	struct tcphdr *tcp = p->l4;
+	struct udphdr *udp = p->l4;
+
+	rewrite_macs(p->eth, leg);
 	if (!rewrite_addresses(p, leg, end))
 		return false;
 	if (p->fragment == FRAGMENT_LATER)
 		return true;
-	if (p->flow.proto != IPPROTO_TCP)
-		return rewrite_udp(p, leg, hook, end);
-	leg_mark_tcp(leg, p->tcp_flags);
-	return rewrite_tcp(p, leg, hook, end);
+	if (p->flow.proto == IPPROTO_TCP) {
+		if ((void *)(tcp + 1) > end)
+			return false;
+		leg_mark_tcp(leg, p->tcp_flags);
+		rewrite_tcp(tcp, leg, hook);
+	} else {
+		if ((void *)(udp + 1) > end)
+			return false;
+		rewrite_udp(udp, leg, hook);
+	}
+	return true;
+}
+
+static __always_inline bool hop_is_due(const struct splice_leg *leg, const struct splice_conf *conf,
+				       __u64 now)
+{
+	return leg->epoch != conf->epoch ||
+	       (__s64)(now - leg->checked_ns) > (__s64)conf->recheck_ns;
 }
 
 /* A packet of an established session: everything that is changed is known beforehand. */
@@ -267,15 +284,14 @@ static __always_inline enum splice_reason splice_forward(void *ctx, enum hook ho
 		return SPLICE_MALFORMED;
 	if (unlikely(p->ttl <= 1))
 		return SPLICE_TTL;
-	if (unlikely(leg->epoch != conf->epoch ||
-		     (__s64)(now - leg->checked_ns) > (__s64)conf->recheck_ns))
+	if (unlikely(hop_is_due(leg, conf, now)))
 		hop_refresh(ctx, hook_ifindex(ctx, hook), leg, conf, now);
 	if (unlikely(!leg->hop.ifindex || tags_too_many(p, hook)))
 		return SPLICE_NO_HOP;
 	if (hook == HOOK_XDP && unlikely(!xdp_set_tag(p, &leg->hop)))
 		return SPLICE_TO_TC;
 
-	leg_count(ctx, hook, leg, p, now);
+	leg_count(leg, hook_packets(ctx, hook), p->ip_bytes, now);
 	egress->ifindex = leg->hop.ifindex;
 	if (!rewrite_headers(p, leg, hook, hook_data_end(ctx, hook)))
 		return SPLICE_MALFORMED;
@@ -344,6 +360,15 @@ static __always_inline enum verdict splice_verdict(enum splice_reason reason)
 	}
 }
 
+static __always_inline int splice_send(void *ctx, enum hook hook, __u32 ifindex)
+{
+	if (hook == HOOK_XDP && splice_xdp_tx && ifindex == hook_ifindex(ctx, hook))
+		return XDP_TX;
+	return bpf_redirect(ifindex, 0);
+}
+
+#include "splice_plain.bpf.h"
+
 static __always_inline int splice_run(void *ctx, enum hook hook)
 {
 	__u32 packets = hook_packets(ctx, hook),
@@ -361,15 +386,15 @@ static __always_inline int splice_run(void *ctx, enum hook hook)
 	count_packet(&splice_stats, reason, packets, bytes);
 	if (verdict != VERDICT_SEND)
 		return verdict_code(hook, verdict);
-	if (hook == HOOK_XDP && splice_xdp_tx && egress.ifindex == hook_ifindex(ctx, hook))
-		return XDP_TX;
-	return bpf_redirect(egress.ifindex, 0);
+	return splice_send(ctx, hook, egress.ifindex);
 }
 
 SEC("xdp")
 int splice_xdp(struct xdp_md *ctx)
 {
-	return splice_run(ctx, HOOK_XDP);
+	int code = splice_plain(ctx);
+
+	return likely(code >= 0) ? code : splice_run(ctx, HOOK_XDP);
 }
 
 SEC("tc")

@@ -55,7 +55,7 @@
 #define SPLICE_HALF_CLOSED_S (7200 + 240) /* one FIN: the other direction may go on for long */
 #define SPLICE_RESET_S	     10		  /* after a RST that later traffic has not disproved */
 #define SPLICE_UDP_IDLE_S    300	  /* RFC 4787 REQ-5: not less than 2 min */
-#define SPLICE_RECHECK_S     10 /* a leg's next hop is looked up again at latest after this */
+#define SPLICE_RECHECK_S     30 /* a leg's next hop is looked up again at latest after this */
 #define SPLICE_FRAG_S	     30 /* a datagram's later fragments are known for this long */
 
 #define SPLICE_RENDEZVOUS  16384 /* default of `attach --rendezvous` */
