@@ -113,6 +113,34 @@ garbage_stories() {
 	equal "and serve" "$(curl1 http://localhost:8000/)" "a page"
 }
 
+# At its start a subscription's port is another program's: it is not forgotten, and opens when the port is free.
+taken_story() {
+	local squatter
+	end "$ALICE_DAEMON"
+	spawn host1 squatter.log nc -l -k 127.0.0.1 8000
+	squatter=$SPAWNED
+	check "another program takes the port" wait_for 5 in_ns host1 nc -z 127.0.0.1 8000
+	# shellcheck disable=SC2086
+	spawn host1 alice.log $NOBODY isthmus-peer daemon --dir "$TMP/alice"
+	wait_for 10 peer_online host1 alice
+	check "status tells of it" eval 'peer host1 alice status | grep -q "local port 8000"'
+	end "$squatter"
+	check "it is served again" wait_for 15 eval '[ "$(curl1 http://localhost:8000/)" = "a page" ]'
+}
+
+# The home's IPv4 leads nowhere although it has both: the next sessions go by IPv6.
+broken_family_story() {
+	in_ns nat1 nft add table ip broken
+	in_ns nat1 nft "add chain ip broken forward { type filter hook forward priority 0; }"
+	in_ns nat1 nft "add rule ip broken forward ip daddr $RELAY4 udp dport 3479 drop"
+	in_ns nat1 nft "add rule ip broken forward ip daddr $RELAY4 tcp dport { 3479, 20000-29999 } drop"
+	check "with broken IPv4 a page comes by IPv6" \
+		wait_for 40 eval '[ "$(curl1 http://localhost:8000/)" = "a page" ]'
+	at_least "which is an IPv6 splice" "$(in_ns relay isthmus splice list --instance "$INSTANCE" --json |
+		jq '[.sessions[] | select(.family == "6")] | length')" 1
+	in_ns nat1 nft delete table ip broken
+}
+
 # A user whose home has IPv6 only: broker, probe and splice by IPv6.
 ipv6_story() {
 	in_ns host1 ip -4 addr flush dev lan
@@ -136,6 +164,7 @@ servers_start
 unprivileged_start host2 bob
 PEER_DAEMON=$SPAWNED
 unprivileged_start host1 alice
+ALICE_DAEMON=$SPAWNED
 check "a service is provided without root" unprivileged host2 bob provide web 127.0.0.1:8080
 check "a UDP one" unprivileged host2 bob provide dns 127.0.0.1:5353 --udp
 equal "the other user sees both" \
@@ -146,4 +175,6 @@ count relay wan "meta l4proto { tcp, udp } th dport 20000-29999"
 service_stories
 rule_stories
 garbage_stories
+taken_story
+broken_family_story
 ipv6_story

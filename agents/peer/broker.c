@@ -287,7 +287,12 @@ static bool has_route(const char *address)
 	return routed;
 }
 
-json_t *broker_families(const struct broker *broker)
+static bool family_is_broken(const struct peer *peer, int v6)
+{
+	return now_ms() < peer->family_broken_until_ms[v6];
+}
+
+json_t *broker_families(const struct broker *broker, const struct peer *peer)
 {
 	json_t *families = json_array();
 	struct sockaddr_storage own;
@@ -302,6 +307,11 @@ json_t *broker_families(const struct broker *broker)
 	    !address_from_sockaddr((struct sockaddr *)&own, &address, &port)) {
 		v4 = v4 || address_is_v4(&address);
 		v6 = v6 || !address_is_v4(&address);
+	}
+	/* One of two whose last probe got nowhere is left out for a while. */
+	if (v4 && v6 && (family_is_broken(peer, 0) != family_is_broken(peer, 1))) {
+		v4 = !family_is_broken(peer, 0);
+		v6 = !v4;
 	}
 	if (v4)
 		json_array_append_new(families, json_string("4"));

@@ -30,7 +30,7 @@ int broker_publish(struct broker *broker, const struct service *service, broker_
 		   void *arg);
 void broker_unpublish(struct broker *broker, const char *service);
 /* ["4", "6"]: families in which this host has a way to a translator. */
-json_t *broker_families(const struct broker *broker);
+json_t *broker_families(const struct broker *broker, const struct peer *peer);
 json_t *broker_json(const struct broker *broker);
 
 #endif

@@ -43,7 +43,8 @@ struct peer {
 	struct subscription_list subscriptions;
 	struct session_list sessions;
 	unsigned int session_count;
-	uint64_t udp_blocked_until_ms; /* probes go by TCP until then */
+	uint64_t udp_blocked_until_ms;	    /* probes go by TCP until then */
+	uint64_t family_broken_until_ms[2]; /* [v6]: no probe got through by it */
 	struct totals totals;
 	bool stopping;
 };

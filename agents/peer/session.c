@@ -20,6 +20,7 @@
 #include "udp.h"
 
 #define UDP_BLOCKED_MS	   600000
+#define FAMILY_BROKEN_MS   60000
 #define NEGOTIATE_AGAIN_MS 200 /* the first wait when the broker limits the rate; then doubled */
 
 /* A request under way; its session may end before the answer. */
@@ -255,7 +256,8 @@ static void session_negotiate(struct session *session)
 	negotiation->session = session;
 	negotiation->peer = session->peer;
 	message = json_pack("{s:s, s:s, s:s, s:o}", "op", "negotiate", "user", session->user,
-			    "service", session->service, "families", broker_families(broker));
+			    "service", session->service, "families",
+			    broker_families(broker, session->peer));
 	session->negotiation = negotiation;
 	if (broker_request(broker, message, SESSION_WAIT_MS, negotiate_answered, negotiation)) {
 		session->negotiation = NULL;
@@ -329,7 +331,8 @@ static struct service *offered_service(struct peer *peer, const char *name, cons
 
 static json_t *offer_answer(struct session *session)
 {
-	json_t *answer = json_pack("{s:o}", "families", broker_families(session->peer->broker));
+	json_t *answer = json_pack("{s:o}", "families",
+				   broker_families(session->peer->broker, session->peer));
 	uint16_t port;
 
 	if (!service_try_pure(session->provided, session->user))
@@ -445,13 +448,17 @@ static void probe_finished(int error, void *arg)
 		session->peer->udp_blocked_until_ms = now_ms() + UDP_BLOCKED_MS;
 	probe_free(session->probe);
 	session->probe = NULL;
-	if (error)
+	if (error) {
+		session->peer
+			->family_broken_until_ms[!address_is_v4(&session->announcement.address)] =
+			now_ms() + FAMILY_BROKEN_MS;
 		session_fail(session, SESSION_TIMEOUT, true, "the translator's probe: %s",
 			     strerror(-error));
-	else if (session->proto == IPPROTO_UDP)
+	} else if (session->proto == IPPROTO_UDP) {
 		udp_connect(session);
-	else
+	} else {
 		tcp_connect(session);
+	}
 }
 
 static void session_probe(struct session *session)

@@ -19,6 +19,7 @@
 
 #define BACKLOG	      1024
 #define BIND_TRIES    16
+#define OPEN_AGAIN_S  5
 #define SOCKET_BUFFER (1 << 20)
 
 struct subscription *subscription_find(struct peer *peer, const char *user, const char *service)
@@ -179,6 +180,36 @@ static int subscription_open(struct subscription *subscription)
 	return error;
 }
 
+static void subscription_free(struct subscription *subscription)
+{
+	subscription_close(subscription);
+	if (subscription->fill_timer)
+		event_free(subscription->fill_timer);
+	if (subscription->open_timer)
+		event_free(subscription->open_timer);
+	free(subscription);
+}
+
+static void opened(struct subscription *subscription)
+{
+	log_info("%s/%s is at local port %u", subscription->user, subscription->service,
+		 subscription->port);
+	subscription->error[0] = 0;
+	pool_fill(subscription);
+}
+
+static void open_again(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval wait = { OPEN_AGAIN_S, 0 };
+	struct subscription *subscription = arg;
+
+	(void)fd, (void)what;
+	if (subscription_open(subscription))
+		evtimer_add(subscription->open_timer, &wait);
+	else
+		opened(subscription);
+}
+
 static struct subscription *subscription_new(struct peer *peer)
 {
 	struct subscription *subscription = calloc(1, sizeof(*subscription));
@@ -188,17 +219,11 @@ static struct subscription *subscription_new(struct peer *peer)
 	subscription->peer = peer;
 	subscription->udp_fd[0] = subscription->udp_fd[1] = -1;
 	subscription->fill_timer = evtimer_new(peer->base, fill_timeout, subscription);
-	if (subscription->fill_timer)
+	subscription->open_timer = evtimer_new(peer->base, open_again, subscription);
+	if (subscription->fill_timer && subscription->open_timer)
 		return subscription;
-	free(subscription);
+	subscription_free(subscription);
 	return NULL;
-}
-
-static void subscription_free(struct subscription *subscription)
-{
-	subscription_close(subscription);
-	event_free(subscription->fill_timer);
-	free(subscription);
 }
 
 static int check_new(struct peer *peer, const char *user, const char *service, const char *bind,
@@ -226,6 +251,30 @@ static int check_new(struct peer *peer, const char *user, const char *service, c
 	return 0;
 }
 
+static struct subscription *subscription_make(struct peer *peer, const char *user,
+					      const char *service, int proto, const char *bind,
+					      uint16_t port, bool any_port)
+{
+	struct subscription *subscription = subscription_new(peer);
+
+	if (!subscription)
+		return NULL;
+	strcpy(subscription->user, user);
+	strcpy(subscription->service, service);
+	strcpy(subscription->bind, bind);
+	subscription->proto = proto;
+	subscription->port = port;
+	subscription->any_port = any_port;
+	return subscription;
+}
+
+static void say_port_taken(const struct subscription *subscription, int code, char *error,
+			   size_t error_len)
+{
+	snprintf(error, error_len, "local port %u: %s; choose another one", subscription->port,
+		 strerror(-code));
+}
+
 int subscription_add(struct peer *peer, const char *user, const char *service, int proto,
 		     const char *bind, uint16_t port, bool any_port, char *error, size_t error_len,
 		     struct subscription **added)
@@ -235,30 +284,48 @@ int subscription_add(struct peer *peer, const char *user, const char *service, i
 
 	if (code)
 		return code;
-	subscription = subscription_new(peer);
+	subscription = subscription_make(peer, user, service, proto, bind, port, any_port);
 	if (!subscription) {
 		snprintf(error, error_len, "out of memory");
 		return -ENOMEM;
 	}
-	strcpy(subscription->user, user);
-	strcpy(subscription->service, service);
-	strcpy(subscription->bind, bind);
-	subscription->proto = proto;
-	subscription->port = port;
-	subscription->any_port = any_port;
 	code = subscription_open(subscription);
 	if (code) {
-		snprintf(error, error_len, "local port %u: %s; choose another one", port,
-			 strerror(-code));
+		say_port_taken(subscription, code, error, error_len);
 		subscription_free(subscription);
 		return code;
 	}
 	TAILQ_INSERT_TAIL(&peer->subscriptions, subscription, link);
-	log_info("%s/%s is at local port %u", user, service, subscription->port);
-	pool_fill(subscription);
-	if (added)
-		*added = subscription;
+	opened(subscription);
+	*added = subscription;
 	return 0;
+}
+
+/* One that was there before: it stays when its port is taken now, which is told and tried again. */
+static int subscription_restore(struct peer *peer, const char *user, const char *service, int proto,
+				const char *bind, uint16_t port, bool any_port, char *error,
+				size_t error_len)
+{
+	int code = check_new(peer, user, service, bind, error, error_len);
+	struct subscription *subscription;
+
+	if (code)
+		return code;
+	subscription = subscription_make(peer, user, service, proto, bind, port, any_port);
+	if (!subscription) {
+		snprintf(error, error_len, "out of memory");
+		return -ENOMEM;
+	}
+	TAILQ_INSERT_TAIL(&peer->subscriptions, subscription, link);
+	code = subscription_open(subscription);
+	if (!code) {
+		opened(subscription);
+		return 0;
+	}
+	say_port_taken(subscription, code, subscription->error, sizeof(subscription->error));
+	say_port_taken(subscription, code, error, error_len);
+	open_again(-1, 0, subscription);
+	return code;
 }
 
 void subscription_remove(struct subscription *subscription)
@@ -291,6 +358,6 @@ int subscription_load(struct peer *peer, const json_t *value, char *error, size_
 	    !msg_get_integer(value, "port", 0, 65535, &port))
 		return -EINVAL;
 	msg_get_bool(value, "any_port", &any_port);
-	return subscription_add(peer, user, service, proto_parse(proto), bind, port, any_port,
-				error, error_len, NULL);
+	return subscription_restore(peer, user, service, proto_parse(proto), bind, port, any_port,
+				    error, error_len);
 }

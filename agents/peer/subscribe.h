@@ -34,6 +34,7 @@ struct subscription {
 	struct event *udp_event[SUBSCRIPTION_BINDS];
 	/* The pool of splices made in advance. */
 	struct event *fill_timer;
+	struct event *open_timer; /* a local port that was taken at the start is tried again */
 	uint64_t last_client_ms;
 	uint64_t not_before_ms; /* after a failure: nothing is negotiated in advance until then */
 	unsigned int backoff_ms;
