@@ -76,6 +76,8 @@ static bool answers(const struct broker_fixture *f)
 
 void broker_start(struct broker_fixture *f, const char *options)
 {
+	const char *factor = getenv("SLOW"); /* an emulated machine (vmtest) */
+	int slow = factor && atoi(factor) > 1 ? atoi(factor) : 1;
 	char cert[128], command[8192];
 
 	snprintf(f->port, sizeof(f->port), "%u", free_port());
@@ -89,7 +91,7 @@ void broker_start(struct broker_fixture *f, const char *options)
 		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 500 && !answers(f); i++)
+	for (int i = 0; i < 500 * slow && !answers(f); i++)
 		usleep(10000);
 	snprintf(cert, sizeof(cert), "%s/state/broker.crt", f->dir);
 	assert_int_equal(msg_certificate_fingerprint(cert, f->fingerprint), 0);
