@@ -28,9 +28,10 @@ static __always_inline bool is_syn(const struct packet *p)
 	return p->flow.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-static __always_inline struct splice_near *near_slot(__u8 last_byte)
+/* By an address's last byte and the one that tells IPv4 (mapped: 0xff) from most of IPv6. */
+static __always_inline struct splice_near *near_slot(__u8 last, __u8 family)
 {
-	__u32 slot = last_byte % SPLICE_NEARS;
+	__u32 slot = (last ^ family) % SPLICE_NEARS;
 
 	return bpf_map_lookup_elem(&splice_near, &slot);
 }
@@ -40,7 +41,7 @@ static __always_inline const struct splice_range *addr_range(const struct isthmu
 							     __u32 epoch)
 {
 	const struct splice_range *range;
-	struct splice_near *near = near_slot(addr->b[15]);
+	struct splice_near *near = near_slot(addr->b[15], addr->b[10]);
 
 	if (!near)
 		return NULL;

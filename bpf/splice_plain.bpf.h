@@ -43,7 +43,7 @@ static __always_inline bool plain_l4(const struct iphdr *ip, const struct udphdr
 static __always_inline struct splice_leg *plain_leg(const struct iphdr *ip,
 						    const struct udphdr *udp, __u32 epoch)
 {
-	const struct splice_near *near = near_slot(bpf_ntohl(ip->daddr));
+	const struct splice_near *near = near_slot(bpf_ntohl(ip->daddr), 0xff);
 	__u16 port = bpf_ntohs(udp->dest);
 	struct splice_leg *leg;
 	__u32 index;
