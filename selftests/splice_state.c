@@ -225,6 +225,20 @@ static void send_syn(const struct splice_session *session, int side, enum splice
 	assert_string_equal(splice_reason_name(result.reason), splice_reason_name(reason));
 }
 
+/* A packet of a session that is over: its legs are free, but hold what they held. */
+static void late(const struct splice_session *session, int from, enum fixture_hook hook)
+{
+	struct packet_spec spec = { .flags = PACKET_ACK };
+	struct splice_result result;
+	struct packet packet;
+
+	splice_fixture_spec(&fx, session, from, &spec);
+	packet_build(&spec, &packet);
+	splice_fixture_run(&fx, hook, from, &packet, &result);
+	assert_string_equal(splice_reason_name(result.reason), "NO_SESSION");
+	assert_int_equal(result.verdict, splice_fixture_verdict(hook, result.reason, false));
+}
+
 /* From the first SYN to the last ACK as a host sees it where XDP is attached. */
 static void run_life(bool v6, bool pure)
 {
@@ -249,6 +263,8 @@ static void run_life(bool v6, bool pure)
 	forward(&session, 1, FIXTURE_XDP, &fin, SPLICE_FORWARDED);
 	forward(&session, 0, FIXTURE_XDP, &ack, SPLICE_FORWARDED);
 	splice_fixture_end(&fx, &session);
+	for (int bits = 0; bits < 4; bits++)
+		late(&session, bits & 1, bits & 2 ? FIXTURE_TC : FIXTURE_XDP);
 	send_syn(&session, 0, SPLICE_SIDE_TAKEN); /* a rendezvous is for one session */
 }
 
