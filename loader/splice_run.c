@@ -104,6 +104,16 @@ static void set_frags(const struct splice_run *run)
 			bpf_program__set_flags(program, XDP_HAS_FRAGS);
 }
 
+/* bpf/splice.bpf.c: only a NIC is asked to send back by the queue that a packet came from. */
+static void set_xdp_tx(const struct splice_run *run)
+{
+	bool hardware = run->hook == SPLICE_HOOK_XDP;
+
+	for (unsigned int i = 0; i < run->device_count; i++)
+		hardware = hardware && !run->device[i]->kind[0];
+	run->skeleton->rodata->splice_xdp_tx = hardware;
+}
+
 static int complain_load(int err)
 {
 	if (err == -EPERM)
@@ -131,6 +141,7 @@ int splice_run_load(struct splice_run *run, bool reuse)
 	if (!run->skeleton)
 		return complain_load(-errno);
 	set_frags(run);
+	set_xdp_tx(run);
 	if (reuse)
 		err = reuse_maps(run);
 	else
