@@ -172,7 +172,7 @@ struct sum_walk {
 	__u32 offset, left, sum;
 };
 
-#define SUM_STEP 64
+#define SUM_STEP 32
 
 static long sum_step(__u32 index, struct sum_walk *walk)
 {
