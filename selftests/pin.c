@@ -93,9 +93,9 @@ static pid_t hold(unsigned int ms, int remove)
 			rmdir(path);
 		_exit(0);
 	}
+	close(ready[1]); /* a child that fails is an end of file here */
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
-	close(ready[1]);
 	return child;
 }
 

@@ -333,6 +333,8 @@ if [ "$(id -u)" != 0 ]; then
 	skip "$STORY" "network namespaces need root"
 	exit 0
 fi
+# shellcheck source=selftests/lib/bpffs.sh
+. "$SELFTESTS/lib/bpffs.sh"
 net_remove_stale
 TMP=/tmp/isthmus-$NET
 mkdir -m 0700 "$TMP"
