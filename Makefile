@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-DATAPATHS := splice
+DATAPATHS := splice portarp
 AGENTS    := broker translator peer
 
 # make demo | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean

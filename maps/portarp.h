@@ -41,8 +41,10 @@
  *   - The agent asks by PE-ARP. When it has the answer it sends what it holds, in order, and sets
  *     MAC and KNOWN by compare-and-exchange against as many as it has sent. If more have come in
  *     between the exchange fails, and it goes on. So no packet is lost or overtaken.
- * KNOWN is taken back only when an owner has gone (lease over, released, another has its ports);
- * age alone never does it: the agent marks STALE and asks.
+ *   - Who adds and then does not hand over takes its own one back, KNOWN or not; the agent
+ * subtracts what it has sent or dropped and else leaves the count as it is. KNOWN is taken back
+ * only when an owner has gone (lease over, released, another has its ports); age alone never does
+ * it: the agent marks STALE and asks.
  *
  * With the agent dead all that is known stays known; what is not cannot be asked.
  */
@@ -319,6 +321,7 @@ _Static_assert(sizeof(struct portarp_frag) == 16, "portarp_frag is an ABI");
 
 enum portarp_event_kind {
 	PORTARP_EVENT_HELD = 1,	  /* a packet waits for `owner`; `number` of those waiting */
+	PORTARP_EVENT_HELD_OWN,	  /* the same, sent by this machine itself: TTL stays */
 	PORTARP_EVENT_FRAG,	  /* a later fragment waits for its first one */
 	PORTARP_EVENT_FRAG_KNOWN, /* the first one has come: `owner` */
 	PORTARP_EVENT_ASK,	  /* `owner` is not known and should be asked; no packet */
@@ -326,8 +329,7 @@ enum portarp_event_kind {
 };
 
 /*
- * An event; `length` bytes of the frame follow, from its Ethernet header. A record's size is one of
- * PORTARP_EVENT_SIZES with this head.
+ * An event; `length` bytes of the frame follow, from its Ethernet header. The record ends there.
  */
 struct portarp_event {
 	__u64 time_ns;
@@ -341,14 +343,11 @@ struct portarp_event {
 	__u16 number;
 	__u16 length;
 	struct portarp_frag_key frag; /* FRAG, FRAG_KNOWN */
-	__u8 frame[];
 };
 
 _Static_assert(sizeof(struct portarp_event) == 40, "portarp_event is an ABI");
 
-#define PORTARP_EVENT_SMALL 256 /* bytes of frame, by size of record */
-#define PORTARP_EVENT_FRAME 2048
-#define PORTARP_EVENT_JUMBO 9728 /* a longer frame does not wait */
+#define PORTARP_EVENT_FRAME 9728 /* bytes; a longer frame does not wait */
 
 /*
  * A PE-ARP frame: ordinary ARP of 28 bytes with an experimental operation, then a trailer where

@@ -59,6 +59,12 @@ static __always_inline __u32 hook_packets(void *ctx, enum hook hook)
 	return segments ? segments : 1;
 }
 
+/* Longer than a wire packet because it will be cut on its way out. */
+static __always_inline bool hook_is_gso(void *ctx, enum hook hook)
+{
+	return hook == HOOK_TC && ((struct __sk_buff *)ctx)->gso_segs > 1;
+}
+
 /* tc: a NIC may leave headers in fragments; bring them where they can be read. */
 static __always_inline void hook_pull_headers(void *ctx, enum hook hook)
 {

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From the LAN, at a gateway: who sends from a shared address must own the port (RFC 7597, 8.1),
+ * and a packet from one sharer to another goes straight back to its owner.
+ */
+#ifndef ISTHMUS_BPF_PORTARP_LAN_H
+#define ISTHMUS_BPF_PORTARP_LAN_H
+
+#include "portarp_up.bpf.h"
+
+#define DHCP_SERVER_PORT 67
+#define DHCP_CLIENT_PORT 68
+
+/* A client's renewal: port 68 is in nobody's set, and the server judges it by the lease. */
+static __always_inline bool is_dhcp(const struct ip4 *p)
+{
+	return p->proto == IPPROTO_UDP && p->sport == DHCP_CLIENT_PORT &&
+	       p->dport == DHCP_SERVER_PORT;
+}
+
+/* portarp_use: this port has sent. Written only if it was not set, so that CPUs do not fight. */
+static __always_inline void use_mark(const struct portarp_conf *conf,
+				     const struct portarp_addr *addr, const struct ip4 *p)
+{
+	__u32 place = (addr->use - 1) * PORTARP_USE_WORDS +
+		      (conf->generation & 1) * PORTARP_USE_HALF + p->sport / 64;
+	__u64 bit = 1ULL << (p->sport % 64), *word;
+
+	if (!addr->use || (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP))
+		return;
+	if (p->proto == IPPROTO_UDP)
+		place += PORTARP_USE_HALF / 2;
+	word = bpf_map_lookup_elem(&portarp_use, &place);
+	if (word && !(*word & bit))
+		__sync_fetch_and_or(word, bit);
+}
+
+/* CHECKED, or why the packet is dropped. */
+static __always_inline enum portarp_reason source_check(void *ctx, enum hook hook,
+							const struct ip4 *p,
+							const struct portarp_conf *conf,
+							const struct portarp_addr *addr)
+{
+	struct hold hold = { .kind = PORTARP_EVENT_ASK };
+	const struct portarp_owner *owner;
+	enum portarp_reason reason;
+	union owner_word word;
+	__u32 index;
+
+	if (unlikely(is_dhcp(p)))
+		return PORTARP_CHECKED;
+	index = steer_from(ctx, hook, p, addr, &reason);
+	if (unlikely(index == OWNER_NOBODY))
+		return reason;
+	owner = bpf_map_lookup_elem(&portarp_owner, &index);
+	if (!owner)
+		return PORTARP_SPOOFED;
+	word = owner_read(owner);
+	if (word.owner.wait & (PORTARP_OWNER_NONE | PORTARP_OWNER_UP))
+		return PORTARP_SPOOFED;
+	if (likely(word.owner.wait & PORTARP_OWNER_KNOWN)) {
+		if (!mac_equal(word.owner.mac, p->eth->h_source))
+			return PORTARP_SPOOFED;
+		use_mark(conf, addr, p);
+		return PORTARP_CHECKED;
+	}
+	hold.addr = p->ip->saddr;
+	hold.owner = index;
+	hold.ifindex = hook_ifindex(ctx, hook);
+	hold.port = bpf_htons(p->sport);
+	hold.proto = p->proto;
+	event_tell(&hold);
+	return PORTARP_UNVERIFIED;
+}
+
+static __always_inline enum portarp_reason lan_arp(void *ctx, enum hook hook,
+						   const struct portarp_conf *conf,
+						   const struct portarp_link *link,
+						   struct egress *egress)
+{
+	struct portarp_arp *arp = arp_header(ctx, hook, false);
+	__be32 target;
+
+	egress->ifindex = link->ifindex;
+	if (!arp)
+		return PORTARP_ARP_OTHER;
+	if (arp->operation == conf->op_reply)
+		return arp_reply(ctx, hook, link);
+	if (arp->operation != bpf_htons(ARPOP_REQUEST) || mac_is_group(arp->sender_mac))
+		return PORTARP_ARP_OTHER;
+	target = arp->target;
+	if (!bpf_map_lookup_elem(&portarp_addr, &target))
+		return PORTARP_ARP_OTHER;
+	return arp_proxy(ctx, hook, link->mac);
+}
+
+static __always_inline enum portarp_reason lan_gateway(void *ctx, enum hook hook,
+						       const struct portarp_conf *conf,
+						       const struct portarp_link *link,
+						       struct egress *egress)
+{
+	const struct portarp_addr *from, *to;
+	struct ip4 p = {};
+	enum ip4_result parsed = ip4_parse(ctx, hook, &p);
+	enum portarp_reason reason = PORTARP_OTHER;
+	__be32 address;
+
+	if (unlikely(parsed == IP4_ARP))
+		return lan_arp(ctx, hook, conf, link, egress);
+	if (parsed == IP4_OTHER)
+		return PORTARP_OTHER;
+	address = p.ip->saddr;
+	from = bpf_map_lookup_elem(&portarp_addr, &address);
+	if (from) {
+		if (unlikely(parsed == IP4_BAD))
+			return PORTARP_MALFORMED;
+		reason = source_check(ctx, hook, &p, conf, from);
+		if (reason != PORTARP_CHECKED)
+			return reason;
+	}
+	address = p.ip->daddr;
+	to = bpf_map_lookup_elem(&portarp_addr, &address);
+	if (!to || !mac_equal(p.eth->h_dest, link->mac))
+		return reason;
+	if (unlikely(parsed == IP4_BAD))
+		return PORTARP_MALFORMED;
+	return deliver(ctx, hook, &p, conf, to, egress);
+}
+
+#endif
