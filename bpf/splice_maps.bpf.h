@@ -34,6 +34,7 @@ struct splice_near {
 	struct splice_range range;
 	__u32 epoch; /* 0 = empty */
 	__u32 pad;
+	__u64 tick, now_ns; /* near_clock() */
 };
 
 #define SPLICE_NEARS 64

@@ -457,6 +457,7 @@ struct near {
 	struct isthmus_addr addr;
 	struct splice_range range;
 	__u32 epoch, pad;
+	__u64 tick, now_ns;
 };
 
 /*
