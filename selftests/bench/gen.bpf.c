@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The packet generator's program (gen.c): each run makes one 64-byte UDP packet of a random session
- * and sends it. Pages come back from where they were sent with whatever became of them, so every
- * byte of the headers is written each time.
+ * The packet generator's program (gen.c): each run makes one UDP packet of a random session or to a
+ * random sharer and sends it. Pages come back from where they were sent with whatever became of
+ * them, so every byte of the headers is written each time.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -16,10 +16,7 @@
 
 const volatile struct gen_settings settings;
 
-#define PAYLOAD 22
-#define FRAME	(sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr) + PAYLOAD)
-
-_Static_assert(FRAME == 64, "64-byte packets");
+#define HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
 
 struct addresses {
 	__u32 source, destination; /* host order */
@@ -45,9 +42,15 @@ static __always_inline void choose(struct addresses *a)
 	a->source_port = session_remote_port(i);
 	a->destination = SESSIONS_RELAY_A + i / SESSIONS_ADDRESS;
 	a->destination_port = session_local_port(i);
-	if (settings.to_provider) {
+	if (settings.to == GEN_TO_PROVIDER) {
 		a->destination = SESSIONS_PROVIDER + i;
 		a->destination_port = session_remote_port(i);
+	} else if (settings.to == GEN_TO_SHARER) {
+		/* One source: it is not what a sharer is found by, and a NAT has one flow. */
+		a->source = SESSIONS_SUBSCRIBER;
+		a->source_port = session_remote_port(0);
+		a->destination = SHARERS_ADDRESS + i / SHARERS_EACH;
+		a->destination_port = sharer_port(i, i * 7 % SHARERS_RANGES, i % 4);
 	}
 }
 
@@ -60,23 +63,25 @@ static __always_inline void write_macs(__u32 *to)
 
 static __always_inline void write_ip(struct iphdr *ip, const struct addresses *a)
 {
+	const __u32 bytes = sizeof(*ip) + sizeof(struct udphdr) + settings.payload;
+
 	ip->version = 4;
 	ip->ihl = 5;
 	ip->tos = 0;
-	ip->tot_len = bpf_htons(FRAME - sizeof(struct ethhdr));
+	ip->tot_len = bpf_htons(bytes);
 	ip->id = 0;
 	ip->frag_off = bpf_htons(0x4000);
 	ip->ttl = 64;
 	ip->protocol = IPPROTO_UDP;
 	ip->saddr = bpf_htonl(a->source);
 	ip->daddr = bpf_htonl(a->destination);
-	ip->check = bpf_htons(fold(0x4500 + FRAME - sizeof(struct ethhdr) + 0x4000 + 0x4000 +
-				   IPPROTO_UDP + words(a->source) + words(a->destination)));
+	ip->check = bpf_htons(fold(0x4500 + bytes + 0x4000 + 0x4000 + IPPROTO_UDP +
+				   words(a->source) + words(a->destination)));
 }
 
 static __always_inline void write_udp(struct udphdr *udp, const struct addresses *a)
 {
-	const __u32 len = sizeof(*udp) + PAYLOAD;
+	const __u32 len = sizeof(*udp) + settings.payload;
 
 	udp->source = bpf_htons(a->source_port);
 	udp->dest = bpf_htons(a->destination_port);
@@ -94,7 +99,7 @@ int gen(struct xdp_md *ctx)
 	struct udphdr *udp = (void *)(ip + 1);
 	struct addresses a;
 
-	if ((void *)eth + FRAME > (void *)(long)ctx->data_end)
+	if ((void *)eth + HEADERS > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	choose(&a);
 	write_macs((__u32 *)eth);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * gen - sends 64-byte UDP packets through several relays by turns, as fast as one CPU can, and says
- * on one line of JSON what a packet cost in each turn, by the count at the far end.
+ * gen - sends UDP packets (of 64 bytes unless told) through several relays by turns, as fast as one
+ * CPU can, and says on one line of JSON what a packet cost in each turn, by the count at the far
+ * end.
  *
  * The kernel runs gen.bpf.c over pages of its own and sends them (BPF_F_TEST_XDP_LIVE_FRAMES). On
  * veth the whole way to the sink is then the work of this one CPU, so a packet's time is the sum of
@@ -25,14 +26,16 @@
 
 #include "lib/sessions.h"
 
-#define NS	 1000000000ULL
-#define BATCH	 64 /* one NAPI poll's budget: no queue on the way overflows */
-#define FRAME	 64
-#define CPUS	 1024
-#define RELAYS	 16
-#define ROUNDS	 100000
-#define FIELD	 128
-#define QUIET_US 200 /* the kernel may still be polling the last packets of a turn */
+#define NS	  1000000000ULL
+#define BATCH	  64 /* one NAPI poll's budget: no queue on the way overflows */
+#define HEADERS	  42 /* Ethernet, IPv4, UDP */
+#define FRAME	  64
+#define FRAME_MAX 1514
+#define CPUS	  1024
+#define RELAYS	  16
+#define ROUNDS	  100000
+#define FIELD	  128
+#define QUIET_US  200 /* the kernel may still be polling the last packets of a turn */
 
 struct relay {
 	char name[FIELD], netns[FIELD], device[FIELD], mac[FIELD], count[FIELD], what[FIELD];
@@ -44,8 +47,8 @@ struct relay {
 static struct {
 	const char *object;
 	struct relay relays[RELAYS];
-	unsigned int relay_count, cpu, rounds, packets;
-} opt = { .rounds = 1, .packets = 1 << 16 };
+	unsigned int relay_count, cpu, rounds, packets, size;
+} opt = { .rounds = 1, .packets = 1 << 16, .size = FRAME };
 
 static int read_count(int fd, uint64_t *sum)
 {
@@ -65,10 +68,18 @@ static int read_count(int fd, uint64_t *sum)
 static int read_settings(const struct relay *relay, struct gen_settings *settings)
 {
 	uint8_t *mac = (uint8_t *)settings->macs;
+	const char *number = relay->what;
 
 	settings->device = if_nametoindex(relay->device);
-	settings->to_provider = !strcmp(relay->what, "forward");
-	settings->sessions = settings->to_provider ? 1 : strtoul(relay->what, NULL, 10);
+	settings->payload = opt.size - HEADERS;
+	if (!strcmp(relay->what, "forward")) {
+		settings->to = GEN_TO_PROVIDER;
+		number = "1";
+	} else if (!strncmp(relay->what, "sharers:", 8)) {
+		settings->to = GEN_TO_SHARER;
+		number += 8;
+	}
+	settings->sessions = strtoul(number, NULL, 10);
 	if (!settings->device || !settings->sessions || settings->sessions > SESSIONS_MAX ||
 	    sscanf(relay->mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3],
 		   &mac[4], &mac[5]) != ETH_ALEN)
@@ -118,9 +129,9 @@ static int open_relay(struct relay *relay)
 
 static int take_turn(struct relay *relay, unsigned int round)
 {
-	uint8_t frame[FRAME] = { 0 };
+	uint8_t frame[FRAME_MAX] = { 0 };
 	uint64_t before, after;
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof(frame),
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = opt.size,
 		    .repeat = opt.packets, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
 		    .batch_size = BATCH);
 	int error = enter(relay) ?: read_count(relay->count_fd, &before);
@@ -187,9 +198,10 @@ static void usage(void)
 	      "  MAC          destination\n"
 	      "  MAP          pinned map of sink.bpf.o, where packets end\n"
 	      "  WHAT         number of sessions, one at random for each packet; or `forward`:\n"
-	      "               one flow to the far host itself\n"
+	      "               one flow to the far host itself; or `sharers:N`, a port of one of N\n"
 	      "  --packets N  of one turn (65536)\n"
 	      "  --rounds N   turns of each relay (1)\n"
+	      "  --size N     bytes of a frame, 42 to 1514 (64)\n"
 	      "  --cpu N      (0)\n",
 	      stderr);
 }
@@ -219,6 +231,9 @@ static bool take_option(int c)
 	case 'r':
 		opt.rounds = strtoul(optarg, NULL, 10);
 		return opt.rounds && opt.rounds <= ROUNDS;
+	case 's':
+		opt.size = strtoul(optarg, NULL, 10);
+		return opt.size >= HEADERS && opt.size <= FRAME_MAX;
 	case 'c':
 		opt.cpu = strtoul(optarg, NULL, 10);
 		return opt.cpu < CPU_SETSIZE;
@@ -229,7 +244,8 @@ static bool take_option(int c)
 
 static const struct option longs[] = {
 	{ "object", 1, NULL, 'o' }, { "relay", 1, NULL, 'y' }, { "packets", 1, NULL, 'p' },
-	{ "rounds", 1, NULL, 'r' }, { "cpu", 1, NULL, 'c' },   { NULL, 0, NULL, 0 },
+	{ "rounds", 1, NULL, 'r' }, { "cpu", 1, NULL, 'c' },   { "size", 1, NULL, 's' },
+	{ NULL, 0, NULL, 0 },
 };
 
 static int run(void)

@@ -107,7 +107,7 @@ yardstick() {
 }
 
 # generate ROUNDS PACKETS PREFIX NAME...: sends through the relays by turns; a turn's nanoseconds for a packet are
-# a sample of PREFIX-NAME. A stem tells by generate_what NAME what gen is to send, by generate_end NAME where
+# a sample of PREFIX-NAME. FRAME_BYTES is a frame's size (64). A stem tells by generate_what NAME what gen is to send, by generate_end NAME where
 # its packets end, as "NS DEV".
 generate() {
 	local rounds=$1 packets=$2 prefix=$3 name end relays=()
@@ -117,7 +117,7 @@ generate() {
 		relays+=(--relay "$prefix-$name,/run/netns/$NET-$name-g,gen,$(mac "$name-r" left),$PINS/$INSTANCE-yard/${end/ /-}/sink_count,$(generate_what "$name")")
 	done
 	"${FIRST[@]}" "$BENCH_TOOLS/gen" --object "$BENCH_TOOLS/gen.bpf.o" --rounds "$rounds" --packets "$packets" \
-		"${relays[@]}" >"$TMP/gen.json"
+		--size "${FRAME_BYTES:-64}" "${relays[@]}" >"$TMP/gen.json"
 	jq -c --arg bench "$STORY" '.relays[] | . as $relay | .ns | to_entries[] |
 		{bench: $bench, name: $relay.name, round: (.key + 1), value: .value, raw: null}' "$TMP/gen.json" \
 		>>"$BENCH_OUT/$STORY.samples"
