@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 DATAPATHS := splice portarp
-AGENTS    := broker translator peer
+AGENTS    := broker translator peer dns
 
 # make demo | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean
 # V=1 shows commands, SAN=1 builds with ASan and UBSan, CC=clang builds userspace with clang.
@@ -21,6 +21,7 @@ PKGS     := libbpf libelf zlib libevent libevent_openssl libevent_pthreads opens
 PKG_C     = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_LOADER = $(shell pkg-config --libs libbpf libelf zlib jansson libmnl 2>/dev/null)
 LIBS_AGENT  = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lpthread
+LIBS_dns    = $(shell pkg-config --libs libknot libzscanner 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef
 OPT      ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
@@ -34,7 +35,8 @@ BPF_CFLAGS = -std=gnu11 -O2 -g --target=bpf -mcpu=v3 -D__bpf__ -D__TARGET_ARCH_$
              -Wall -Wextra -Werror -Wno-unused-parameter -Wno-address-of-packed-member -fno-strict-aliasing
 
 # ---- what is built from what
-PROGRAMS   := $B/isthmus $(AGENTS:%=$B/isthmus-%)
+PROGRAMS   := $B/isthmus $(AGENTS:%=$B/isthmus-%) $B/isthmus-srv-run
+PRELOADED  := $B/isthmus-srv.so
 LOADER_SRC := $(wildcard loader/*.c maps/*.c)
 AGENT_LIB  := $(wildcard agents/lib/*.c)
 TESTS      := $(patsubst selftests/%.c,$B/selftests/%,$(filter-out %.bpf.c,$(wildcard selftests/*.c)))
@@ -45,7 +47,7 @@ SKELS      := $(DATAPATHS:%=$B/bpf/%.skel.h)
 objects     = $(patsubst %.c,$B/obj/%.o,$(1))
 
 build: $(DEPS_OK) ; $(Q)$(MAKE) --no-print-directory -j$$(nproc) everything
-everything: $(PROGRAMS) $(TESTS) $(ASSUME) $(BENCH_BIN) $(BENCH_BPF)
+everything: $(PROGRAMS) $(PRELOADED) $(TESTS) $(ASSUME) $(BENCH_BIN) $(BENCH_BPF)
 
 $B/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$@)
@@ -66,16 +68,25 @@ $B/isthmus: $(call objects,$(LOADER_SRC))
 define AGENT_RULE
 $B/isthmus-$(1): $$(call objects,$$(wildcard agents/$(1)/*.c) $$(AGENT_LIB) $$(wildcard maps/*.c))
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS_AGENT)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS_AGENT) $$(LIBS_$(1))
 endef
 $(foreach agent,$(AGENTS),$(eval $(call AGENT_RULE,$(agent))))
+
+# What unmodified programs are run with: without sanitizers, which they do not have.
+$B/isthmus-srv-run: $(call objects,agents/srv/run.c)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
+$B/isthmus-srv.so: $(wildcard agents/srv/*.[ch])
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -fPIE $(SANFLAGS),$(CFLAGS_ALL)) -fPIC -fvisibility=hidden -shared -Wl,-z,relro,-z,now \
+	  -o $@ $(filter-out %/run.c %.h,$^) -lresolv && chmod 644 $@
 
 # A test links what its sources name: `/* link: agents/lib/msg.c maps/pin.c */` in the test file.
 .SECONDEXPANSION:
 linked = $(call objects,$(shell sed -n 's|^/\* link: \(.*\) \*/|\1|p' selftests/$(1).c))
 $B/selftests/%: selftests/%.c $$(call linked,$$*) | $(SKELS)
 	$(call say,TEST,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(call linked,$*) $(LDFLAGS_ALL) $(LIBS_AGENT) -lcmocka
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(call linked,$*) $(LDFLAGS_ALL) $(LIBS_AGENT) -lcmocka -Wl,--as-needed $(LIBS_dns)
 
 -include $(wildcard $B/bpf/*.d) $(shell find $B/obj $B/selftests -name '*.d' 2>/dev/null)
 

@@ -4,6 +4,7 @@ BIN_DIR        = $(DESTDIR)$(PREFIX)/bin
 MAN_DIR        = $(DESTDIR)$(PREFIX)/share/man/man8
 COMPLETION_DIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 UNIT_DIR       = $(DESTDIR)$(PREFIX)/lib/systemd
+LIB_DIR        = $(DESTDIR)$(PREFIX)/lib/isthmus
 DOC_DIR        = $(DESTDIR)$(PREFIX)/share/doc/isthmus
 
 MAN_PAGES = $(wildcard docs/*.8)
@@ -14,8 +15,9 @@ EXAMPLES  = $(wildcard agents/*/*.conf)
 
 install: build
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
-	$(Q)install -d $(BIN_DIR) $(MAN_DIR) $(COMPLETION_DIR) $(UNIT_DIR)/system $(UNIT_DIR)/user $(DOC_DIR)/examples
+	$(Q)install -d $(BIN_DIR) $(MAN_DIR) $(COMPLETION_DIR) $(LIB_DIR) $(UNIT_DIR)/system $(UNIT_DIR)/user $(DOC_DIR)/examples
 	$(Q)install -m 755 $(PROGRAMS) $(BIN_DIR)
+	$(Q)install -m 644 $(PRELOADED) $(LIB_DIR)
 	$(Q)install -m 644 $(MAN_PAGES) $(MAN_DIR)
 	$(Q)install -m 644 loader/isthmus.bash $(COMPLETION_DIR)/isthmus
 	$(Q)$(if $(EXAMPLES),install -m 644 $(EXAMPLES) $(DOC_DIR)/examples)
@@ -24,6 +26,6 @@ install: build
 
 uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
-	$(Q)rm -f $(PROGRAMS:$B/%=$(BIN_DIR)/%) $(MAN_PAGES:docs/%=$(MAN_DIR)/%) $(COMPLETION_DIR)/isthmus
+	$(Q)rm -f $(PROGRAMS:$B/%=$(BIN_DIR)/%) $(MAN_PAGES:docs/%=$(MAN_DIR)/%) $(COMPLETION_DIR)/isthmus $(PRELOADED:$B/%=$(LIB_DIR)/%)
 	$(Q)rm -f $(foreach unit,$(UNITS),$(call unit_path,$(unit))) $(addprefix $(DOC_DIR)/examples/,$(notdir $(EXAMPLES)))
-	$(Q)for dir in $(DOC_DIR)/examples $(DOC_DIR); do [ ! -d $$dir ] || rmdir --ignore-fail-on-non-empty $$dir; done
+	$(Q)for dir in $(DOC_DIR)/examples $(DOC_DIR) $(LIB_DIR); do [ ! -d $$dir ] || rmdir --ignore-fail-on-non-empty $$dir; done

@@ -33,6 +33,8 @@ for program in "$B"/isthmus "$B"/isthmus-*; do
 		check "program ${program##*/}" cmp "$program" "$TO/opt/isthmus/bin/${program##*/}"
 	fi
 done
+check "library isthmus-srv.so" cmp "$B/isthmus-srv.so" "$TO/opt/isthmus/lib/isthmus/isthmus-srv.so"
+check "isthmus-srv-run finds its library" "$TO/opt/isthmus/bin/isthmus-srv-run" true
 for page in "$ROOT"/docs/*.8; do
 	check "page ${page##*/}" cmp "$page" "$TO/opt/isthmus/share/man/man8/${page##*/}"
 done

@@ -93,6 +93,26 @@ for preset in $(isthmus splice attach --help | sed -n 's/^  --[a-z-]* .*(\([0-9-
 		not_ok "isthmus-splice(8) tells the preset $preset" "not found"
 done
 
+# ---- agents whose page is held against their help
+
+agent_options() { "$@" --help | sed -n 's/^  --\([a-z-]*\)\( [A-Z][A-Z:=-]*\)\{0,1\}  .*/\1\2/p' | sort; }
+agent_page_options() { sed -n '/^\.Sh OPTIONS/,/^\.Sh [^O]/s/^\.It Fl -//p' "$1" | sed 's/ Ar / /' | sort; }
+agent_commands() { "$@" --help | sed -n '/^usage:/,/^$/s/^[u ].*  *isthmus-[a-z]* //p' | tr '|' '\n' | awk '{ print $1 }' | sort -u; }
+agent_page() { # AGENT
+	local agent=$1 page=$ROOT/docs/$1.8 preset
+	some "$agent has options" "$(agent_options "$agent")"
+	equal "$agent(8): options" "$(agent_page_options "$page")" "$(agent_options "$agent")"
+	equal "$agent(8): commands" "$(sed -n '/^\.Sh COMMANDS/,/^\.Sh OPTIONS/s/^\.It Cm //p' "$page" | sort)" \
+		"$(agent_commands "$agent")"
+	for preset in $("$agent" --help | sed -n 's/.*default \([0-9][0-9]*\) *\[.*/\1/p'); do
+		grep -q -- "[; ]$preset if not$\|[; ]$preset if not given\|[; ]$preset, which is never, if not given" "$page" &&
+			ok "$agent(8) tells the preset $preset" || not_ok "$agent(8) tells the preset $preset" "not found"
+	done
+}
+agent_page isthmus-dns
+equal "isthmus-srv-run(8): its environment" "$(sed -n 's/^\.It Ev \(ISTHMUS.*\)/\1/p' "$ROOT/docs/isthmus-srv-run.8")" \
+	"$(isthmus-srv-run --help | grep -o 'ISTHMUS_[A-Z_]*')"
+
 for page in "$ROOT"/docs/*.8; do
 	complaints=$(mandoc -T lint -W warning "$page" 2>&1) || true
 	equal "mandoc: ${page##*/}" "$complaints" ""

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <arpa/nameser.h>
+#include <errno.h>
+#include <string.h>
+
+#include "answer.h"
+
+#define CHAIN_MAX      8  /* CNAMEs that are followed */
+#define ADDITIONAL_MAX 16 /* targets whose addresses are added */
+
+/* What is asked, on its way through the zone. */
+struct search {
+	struct answer_server *server;
+	struct wire *wire;
+	const struct zone *zone;
+	int64_t now;
+	uint16_t type;
+	const uint8_t *owner;	     /* the name asked for, as it is to be written */
+	uint8_t name[WIRE_NAME_MAX]; /* the same in lower case */
+	const struct wire_set *found;
+	bool room; /* false: a set was left out, so nothing more is put */
+};
+
+const char *answer_result_text(enum answer_result result)
+{
+	static const char *const text[] = {
+#define X(name, word) word,
+		ANSWER_RESULTS(X)
+#undef X
+	};
+
+	return text[result];
+}
+
+static void put(struct search *search, ns_sect section, const uint8_t *owner,
+		const struct zone_set *set, uint32_t ttl, bool optional)
+{
+	if (search->room &&
+	    wire_put(search->wire, section, owner, set->data, ttl, optional) == -ENOSPC)
+		search->room = false;
+}
+
+/* RFC 2308, 3 and 5: for how long the absence may be believed. */
+static void put_soa(struct search *search)
+{
+	const struct zone_set *soa = zone_set_of(search->zone->apex, ns_t_soa);
+	uint32_t minimum = wire_soa_minimum(soa->data);
+
+	put(search, ns_s_ns, soa->owner, soa, minimum < soa->ttl ? minimum : soa->ttl, false);
+}
+
+static void put_address(struct search *search, const uint8_t *target, bool optional)
+{
+	static const uint16_t types[] = { ns_t_a, ns_t_aaaa };
+	const struct zone_node *node;
+	uint8_t name[WIRE_NAME_MAX];
+	const struct zone_set *set;
+	const struct zone *zone;
+
+	wire_name_lower(target, name);
+	zone = zones_find(search->server->zones, name);
+	node = zone ? zone_exact(zone, name) : NULL;
+	for (unsigned int i = 0; node && i < 2; i++) {
+		set = zone_set_of(node, types[i]);
+		if (set)
+			put(search, ns_s_ar, target, set, zone_set_ttl(set, search->now), optional);
+	}
+}
+
+static void put_additional(struct search *search)
+{
+	const uint8_t *target;
+
+	if (!search->found || wire_set_type(search->found) == ns_t_cname ||
+	    wire_set_type(search->found) == ns_t_ptr)
+		return;
+	for (unsigned int i = 0; i < wire_set_count(search->found) && i < ADDITIONAL_MAX; i++) {
+		target = wire_set_target(search->found, i);
+		if (target)
+			put_address(search, target, true);
+	}
+}
+
+/* Glue that a resolver cannot do without must be there, or TC is set (RFC 9471). */
+static void put_referral(struct search *search, const struct zone_node *cut)
+{
+	const struct zone_set *servers = zone_set_of(cut, ns_t_ns);
+	const struct zone_set *ds = zone_set_of(cut, ns_t_ds);
+	const uint8_t *target;
+
+	put(search, ns_s_ns, servers->owner, servers, servers->ttl, false);
+	if (ds && wire_query(search->wire)->dnssec_ok)
+		put(search, ns_s_ns, ds->owner, ds, ds->ttl, false);
+	for (unsigned int i = 0; i < wire_set_count(servers->data) && i < ADDITIONAL_MAX; i++) {
+		target = wire_set_target(servers->data, i);
+		put_address(search, target, wire_name_below(target, servers->owner) < 0);
+	}
+}
+
+/* RFC 8482, 4.1: one of the sets, the smallest. */
+static const struct zone_set *any_set(const struct zone_node *node)
+{
+	const struct zone_set *best = node->sets;
+
+	for (const struct zone_set *set = best; set; set = set->next)
+		if (wire_set_size(set->data) < wire_set_size(best->data))
+			best = set;
+	return best;
+}
+
+static enum answer_result put_found(struct search *search, const struct zone_set *set)
+{
+	put(search, ns_s_an, search->owner, set, zone_set_ttl(set, search->now), false);
+	search->found = set->data;
+	return ANSWER_NOERROR;
+}
+
+/* Goes on with the target of a CNAME; false where that is not ours to answer. */
+static bool follow(struct search *search, const struct zone_set *cname)
+{
+	put(search, ns_s_an, search->owner, cname, zone_set_ttl(cname, search->now), false);
+	search->owner = wire_set_target(cname->data, 0);
+	wire_name_lower(search->owner, search->name);
+	return zones_find(search->server->zones, search->name) == search->zone;
+}
+
+static enum answer_result find_here(struct search *search, const struct zone_node *node, bool *more)
+{
+	const struct zone_set *set =
+		search->type == ns_t_any ? any_set(node) : zone_set_of(node, search->type);
+	const struct zone_set *cname = zone_set_of(node, ns_t_cname);
+
+	if (set)
+		return put_found(search, set);
+	if (cname) {
+		*more = follow(search, cname);
+		return ANSWER_NOERROR;
+	}
+	put_soa(search);
+	return ANSWER_NODATA;
+}
+
+/* RFC 1034, 4.3.2, as RFC 4592 has it. */
+static enum answer_result find(struct search *search)
+{
+	enum answer_result result = ANSWER_NOERROR;
+	struct zone_lookup lookup;
+	bool more = true;
+
+	for (int hop = 0; more && hop < CHAIN_MAX; hop++) {
+		more = false;
+		zone_lookup(search->zone, search->name, &lookup);
+		if (lookup.cut && !(lookup.exact && search->type == ns_t_ds)) {
+			if (!hop)
+				result = ANSWER_REFERRAL;
+			put_referral(search, lookup.cut);
+		} else if (lookup.exact || lookup.wildcard) {
+			result = find_here(search, lookup.exact ? lookup.node : lookup.wildcard,
+					   &more);
+		} else {
+			put_soa(search);
+			result = ANSWER_NXDOMAIN;
+		}
+		if (!hop && result != ANSWER_REFERRAL)
+			wire_set_authoritative(search->wire);
+	}
+	put_additional(search);
+	return result;
+}
+
+static enum answer_result search_zones(struct answer_server *server,
+				       const struct answer_client *client)
+{
+	const struct wire_query *query = wire_query(server->wire);
+	struct search search = { .server = server,
+				 .wire = server->wire,
+				 .now = client->now,
+				 .type = query->type,
+				 .owner = query->name,
+				 .room = true };
+
+	search.zone = query->class == ns_c_in ? zones_find(server->zones, query->name) : NULL;
+	if (!search.zone)
+		return ANSWER_REFUSED;
+	memcpy(search.name, query->name, sizeof(search.name));
+	return find(&search);
+}
+
+/* Types of questions that are none of data (RFC 6895, 3.1). */
+static bool is_meta(uint16_t type)
+{
+	return !type || type == ns_t_opt || (type >= 128 && type <= 254);
+}
+
+static enum answer_result decide(struct answer_server *server, const struct answer_client *client,
+				 enum wire_verdict verdict)
+{
+	const struct wire_query *query = wire_query(server->wire);
+
+	if (verdict == WIRE_OPCODE)
+		return ANSWER_NOTIMP;
+	if (verdict == WIRE_MALFORMED)
+		return ANSWER_FORMERR;
+	if (query->has_edns && query->edns_version)
+		return ANSWER_BADVERS;
+	if (query->has_tsig) /* we share no key with anybody (RFC 8945, 5.2) */
+		return ANSWER_NOTAUTH;
+	if (!query->has_question) /* RFC 7873, 5.4: who only wants a cookie asks nothing */
+		return wire_has_cookie(server->wire) ? ANSWER_NOERROR : ANSWER_FORMERR;
+	if (query->type == ns_t_axfr || query->type == ns_t_ixfr)
+		server->counters.transfers++;
+	if (is_meta(query->type))
+		return ANSWER_REFUSED;
+	return search_zones(server, client);
+}
+
+static unsigned int rcode_of(enum answer_result result)
+{
+	switch (result) {
+	case ANSWER_NXDOMAIN:
+		return ns_r_nxdomain;
+	case ANSWER_REFUSED:
+		return ns_r_refused;
+	case ANSWER_FORMERR:
+		return ns_r_formerr;
+	case ANSWER_NOTIMP:
+		return ns_r_notimpl;
+	case ANSWER_NOTAUTH:
+		return ns_r_notauth;
+	case ANSWER_BADVERS:
+		return ns_r_badvers;
+	case ANSWER_SERVFAIL:
+		return ns_r_servfail;
+	default:
+		return ns_r_noerror;
+	}
+}
+
+static bool tells_of_nothing(enum answer_result result)
+{
+	return rcode_of(result) != ns_r_noerror;
+}
+
+/* Only what was sent from a spoofed address perhaps: not TCP, not who has shown a cookie of ours.
+ */
+static enum answer_result limit(struct answer_server *server, const struct answer_client *client,
+				enum wire_cookie cookie, enum answer_result result)
+{
+	if (client->tcp || cookie == WIRE_COOKIE_VALID || !tells_of_nothing(result))
+		return result;
+	switch (rrl_check(server->rrl, client->address, client->now_ms)) {
+	case RRL_PASS:
+		return result;
+	case RRL_SLIP:
+		if (result != ANSWER_NXDOMAIN) /* an error is as short, and the same by TCP */
+			return result;
+		wire_truncate(server->wire);
+		return ANSWER_SLIPPED;
+	default:
+		return ANSWER_LIMITED;
+	}
+}
+
+static size_t finish(struct answer_server *server, enum answer_result result, const uint8_t **bytes)
+{
+	wire_set_rcode(server->wire, rcode_of(result));
+	if (wire_is_truncated(server->wire) && result != ANSWER_SLIPPED)
+		server->counters.truncated++;
+	server->counters.results[result]++;
+	return wire_end(server->wire, bytes);
+}
+
+size_t answer(struct answer_server *server, const struct answer_client *client,
+	      const uint8_t *question, size_t len, const uint8_t **bytes)
+{
+	enum wire_verdict verdict = wire_parse(server->wire, question, len);
+	size_t size = WIRE_TCP_MAX;
+	enum answer_result result;
+	enum wire_cookie cookie;
+
+	client->tcp ? server->counters.tcp++ : server->counters.udp++;
+	if (verdict == WIRE_DROP) {
+		server->counters.results[ANSWER_DROPPED]++;
+		return 0;
+	}
+	if (!client->tcp) {
+		size = wire_query(server->wire)->udp_size;
+		size = size < server->udp_size ? size : server->udp_size;
+		size = size < WIRE_UDP_MIN ? WIRE_UDP_MIN : size;
+	}
+	cookie = wire_check_cookie(server->wire, server->secret, client->address, client->now);
+	server->counters.cookies[cookie]++;
+	if (wire_begin(server->wire, size, server->udp_size)) {
+		server->counters.results[ANSWER_SERVFAIL]++;
+		return 0;
+	}
+	result = limit(server, client, cookie, decide(server, client, verdict));
+	if (result == ANSWER_LIMITED) {
+		server->counters.results[result]++;
+		return 0;
+	}
+	return finish(server, result, bytes);
+}

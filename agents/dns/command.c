@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Commands that ask the running server by its control socket. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../lib/address.h"
+#include "../lib/msg.h"
+#include "dns.h"
+
+#define PROGRAM	  "isthmus-dns"
+#define ANSWER_MS 10000
+
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
+
+/* ---- one question and its answer */
+
+struct question {
+	struct event_base *base;
+	struct msg_conn *conn;
+	json_t *message, *answer;
+};
+
+static void on_answer(struct msg_conn *conn, json_t *answer, void *arg)
+{
+	struct question *question = arg;
+
+	(void)conn;
+	question->answer = json_incref(answer);
+	event_base_loopbreak(question->base);
+}
+
+static void on_opened(struct msg_conn *conn, void *arg)
+{
+	struct question *question = arg;
+
+	if (msg_request(conn, json_incref(question->message), ANSWER_MS, on_answer, question))
+		event_base_loopbreak(question->base);
+}
+
+static void on_message(struct msg_conn *conn, json_t *message, void *arg)
+{
+	(void)conn;
+	(void)message;
+	(void)arg;
+}
+
+static void on_closed(struct msg_conn *conn, const char *why, void *arg)
+{
+	struct question *question = arg;
+
+	(void)conn;
+	(void)why;
+	question->conn = NULL;
+	event_base_loopbreak(question->base);
+}
+
+/* Takes `message`. NULL if there is no answer. */
+static json_t *ask(const char *path, json_t *message)
+{
+	static const struct msg_handler handler = { on_opened, on_message, on_closed };
+	struct question question = { .base = event_base_new(), .message = message };
+
+	if (question.base)
+		question.conn = msg_connect_unix(question.base, path, &handler, &question);
+	if (question.conn)
+		event_base_dispatch(question.base);
+	if (question.conn)
+		msg_conn_free(question.conn);
+	if (question.base)
+		event_base_free(question.base);
+	json_decref(message);
+	if (!question.answer)
+		fprintf(stderr,
+			PROGRAM ": no answer on %s: does the server run, and may you open its "
+				"socket?\n",
+			path);
+	return question.answer;
+}
+
+/* 0, or the exit status after a message. */
+static int check(const json_t *answer)
+{
+	if (!answer)
+		return EXIT_NOT_RUNNING;
+	if (json_is_true(json_object_get(answer, "ok")))
+		return EXIT_DONE;
+	fprintf(stderr, PROGRAM ": %s: %s\n", json_string_value(json_object_get(answer, "error")),
+		json_string_value(json_object_get(answer, "text")));
+	return EXIT_FAILED;
+}
+
+/* ---- messages of the command line */
+
+static void set_text(json_t *message, const char *key, const char *text)
+{
+	if (text)
+		json_object_set_new(message, key, json_string(text));
+}
+
+static const char *type_of(const struct settings *settings)
+{
+	struct isthmus_addr address;
+
+	if (settings->type || !settings->address || address_parse(settings->address, &address))
+		return settings->type;
+	return address_is_v4(&address) ? "A" : "AAAA";
+}
+
+/* What chooses records: the name and the options that were given. */
+static json_t *match_message(const char *op, const char *name, const struct settings *settings)
+{
+	json_t *message = json_pack("{s:s}", "op", op);
+
+	set_text(message, "name", name);
+	set_text(message, "type", type_of(settings));
+	set_text(message, "target", settings->target);
+	set_text(message, "address", settings->address);
+	set_text(message, "owner", settings->owner);
+	if (settings->port)
+		json_object_set_new(message, "port", json_integer(settings->port));
+	return message;
+}
+
+static json_t *publish_message(const char *name, const struct settings *settings)
+{
+	json_t *message = match_message("publish", name, settings);
+	const char *type = type_of(settings);
+
+	if (!type || !strcmp(type, "SRV")) {
+		json_object_set_new(message, "port", json_integer(settings->port));
+		json_object_set_new(message, "priority", json_integer(settings->priority));
+		json_object_set_new(message, "weight", json_integer(settings->weight));
+	}
+	json_object_set_new(message, "ttl", json_integer(settings->ttl));
+	json_object_set_new(message, "seconds", json_integer(settings->seconds));
+	return message;
+}
+
+static int change(const char *path, json_t *message)
+{
+	json_t *answer = ask(path, message);
+	int status = check(answer);
+
+	json_decref(answer);
+	return status;
+}
+
+/* ---- list and status */
+
+static long long number(const json_t *record, const char *key)
+{
+	return json_integer_value(json_object_get(record, key));
+}
+
+static const char *word(const json_t *record, const char *key)
+{
+	const char *text = json_string_value(json_object_get(record, key));
+
+	return text ? text : "";
+}
+
+static void print_record(const json_t *record)
+{
+	if (!strcmp(word(record, "type"), "SRV"))
+		printf("%s %lld SRV %lld %lld %lld %s", word(record, "name"), number(record, "ttl"),
+		       number(record, "priority"), number(record, "weight"), number(record, "port"),
+		       word(record, "target"));
+	else
+		printf("%s %lld %s %s", word(record, "name"), number(record, "ttl"),
+		       word(record, "type"), word(record, "address"));
+	if (word(record, "owner")[0])
+		printf(" owner %s", word(record, "owner"));
+	if (json_object_get(record, "seconds"))
+		printf(" for %lld s", number(record, "seconds"));
+	printf("\n");
+}
+
+static void print_json(json_t *object)
+{
+	json_object_del(object, "re");
+	json_object_del(object, "ok");
+	json_dumpf(object, stdout, JSON_INDENT(2));
+	printf("\n");
+}
+
+/* Page after page. */
+static int list(const char *name, const struct settings *settings)
+{
+	json_t *all = json_pack("{s:[]}", "records"), *records = json_object_get(all, "records");
+	json_t *answer, *after = NULL;
+	int status;
+
+	do {
+		json_t *message = match_message("list", name, settings);
+
+		if (after)
+			json_object_set_new(message, "after", after);
+		answer = ask(settings->control, message);
+		status = check(answer);
+		after = json_incref(json_object_get(answer, "after"));
+		json_array_extend(records, json_object_get(answer, "records"));
+		json_decref(answer);
+	} while (!status && after);
+	if (!status && settings->json)
+		print_json(all);
+	for (size_t i = 0; !status && !settings->json && i < json_array_size(records); i++)
+		print_record(json_array_get(records, i));
+	json_decref(all);
+	return status;
+}
+
+static int show_status(const struct settings *settings)
+{
+	json_t *answer = ask(settings->control, json_pack("{s:s}", "op", "status"));
+	int status = check(answer);
+
+	if (!status && settings->json)
+		print_json(answer);
+	else if (!status)
+		stats_text(answer);
+	json_decref(answer);
+	return status;
+}
+
+static int check_zones(const struct settings *settings)
+{
+	char error[ERROR_LEN];
+	struct zones zones;
+
+	if (dns_read_zones(settings, &zones, error)) {
+		fprintf(stderr, PROGRAM ": %s\n", error);
+		return EXIT_FAILED;
+	}
+	for (unsigned int i = 0; i < zones.count; i++)
+		printf("%s: %u records\n", settings->zone.item[i], zones.item[i]->records);
+	zones_free(&zones);
+	return EXIT_DONE;
+}
+
+int command_run(const char *command, int argc, char **argv, const struct settings *settings)
+{
+	const char *name = argc ? argv[0] : NULL;
+
+	if (!strcmp(command, "publish") && argc == 1)
+		return change(settings->control, publish_message(name, settings));
+	if (!strcmp(command, "withdraw") && argc <= 1 && (name || settings->owner))
+		return change(settings->control, match_message("withdraw", name, settings));
+	if (!strcmp(command, "list") && argc <= 1)
+		return list(name, settings);
+	if (!strcmp(command, "status") && !argc)
+		return show_status(settings);
+	if (!strcmp(command, "check") && !argc)
+		return check_zones(settings);
+	fprintf(stderr, PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], status or "
+				"check; see --help\n");
+	return EXIT_USAGE;
+}
