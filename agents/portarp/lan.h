@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef ISTHMUS_AGENTS_PORTARP_LAN_H
+#define ISTHMUS_AGENTS_PORTARP_LAN_H
+
+struct event;
+struct mnl_socket;
+
+struct lan {
+	struct mnl_socket *rt;	    /* questions and changes */
+	struct mnl_socket *monitor; /* links */
+	struct event *readable;
+};
+
+#endif
