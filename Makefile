@@ -94,6 +94,7 @@ $B/selftests/%: selftests/%.c $$(call linked,$$*) | $(SKELS)
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 test: build ; $(Q)$(AS_ROOT) env B=$(abspath $B) selftests/run
 demo: build ; $(Q)$(AS_ROOT) env B=$(abspath $B) selftests/demo.sh
+demo-%: build ; $(Q)$(AS_ROOT) env B=$(abspath $B) selftests/demo_$*.sh
 bench: build ; $(Q)$(AS_ROOT) env B=$(abspath $B) BENCH=$(BENCH) selftests/bench/run
 vmtest: build ; $(Q)$(AS_ROOT) env B=$(abspath $B) vmtest/run
 fuzz: $(DEPS_OK) ; $(Q)env B=$(abspath $B) selftests/fuzz/run $(FUZZ)

@@ -16,37 +16,11 @@
 . "${0%/*}/lib/splice.sh"
 . "${0%/*}/lib/agents.sh"
 . "${0%/*}/lib/routes.sh"
+. "${0%/*}/lib/tell.sh"
 
 ROUNDS=3
 ROUTE_SECONDS=1
 SSHD_DIRECTORY=
-START=${EPOCHREALTIME/[.,]/}
-
-# ---- telling
-
-tell() {
-	local ms=$(((${EPOCHREALTIME/[.,]/} - START) / 1000))
-	printf '[%3d.%d s] %s\n' $((ms / 1000)) $((ms / 100 % 10)) "$*"
-}
-
-title() { printf '\n%s\n' "$*"; }
-
-# shown HOST cmd...: prints the command as it would be typed there, and what it answers.
-shown() {
-	local host=$1 words
-	shift
-	words=$*
-	words=${words//$TMP\/alice/\~alice}
-	words=${words//$TMP\/bob/\~bob}
-	words=${words//$TMP/\/etc\/isthmus}
-	printf '            %s# %s\n' "$host" "$words"
-	in_ns "$host" "$@" 2>&1 | cut -c1-200 | sed 's/^/              /'
-}
-
-fail() {
-	echo "demo: $*" >&2
-	exit 1
-}
 
 # Called by net.sh at the end, whatever it is: what is not in a namespace or in TMP.
 story_end() {
