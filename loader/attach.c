@@ -15,12 +15,13 @@
 
 /* enum bpf_attach_type of kernels from 6.6; libbpf 1.1 does not know it yet and passes it on. */
 #define TCX_INGRESS ((enum bpf_attach_type)46)
+#define TCX_EGRESS  ((enum bpf_attach_type)47)
 
-static int link_create(int program_fd, uint32_t ifindex, enum bpf_attach_type type, uint32_t flags,
+static int link_create(int program_fd, int target, enum bpf_attach_type type, uint32_t flags,
 		       const char *pin)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = flags);
-	int fd CLOSE_FD = bpf_link_create(program_fd, ifindex, type, &options);
+	int fd CLOSE_FD = bpf_link_create(program_fd, target, type, &options);
 
 	if (fd < 0)
 		return fd;
@@ -33,9 +34,14 @@ int attach_xdp(int program_fd, uint32_t ifindex, bool generic, const char *pin)
 			   generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE, pin);
 }
 
-int attach_tcx(int program_fd, uint32_t ifindex, const char *pin)
+int attach_tcx(int program_fd, uint32_t ifindex, bool egress, const char *pin)
 {
-	return link_create(program_fd, ifindex, TCX_INGRESS, 0, pin);
+	return link_create(program_fd, ifindex, egress ? TCX_EGRESS : TCX_INGRESS, 0, pin);
+}
+
+int attach_cgroup(int program_fd, int cgroup_fd, uint32_t type, const char *pin)
+{
+	return link_create(program_fd, cgroup_fd, type, 0, pin);
 }
 
 int attach_link_update(const char *pin, int program_fd)
@@ -71,9 +77,14 @@ int attach_link_info(const char *pin, uint32_t *link_id, uint32_t *program_id)
 	return 0;
 }
 
-int attach_filter_add(int program_fd, uint32_t ifindex, struct attach_filter *filter)
+static enum bpf_tc_attach_point filter_point(bool egress)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	return egress ? BPF_TC_EGRESS : BPF_TC_INGRESS;
+}
+
+int attach_filter_add(int program_fd, uint32_t ifindex, bool egress, struct attach_filter *filter)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = filter_point(egress));
 	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program_fd);
 	int made = bpf_tc_hook_create(&hook);
 	int err;
@@ -91,6 +102,7 @@ int attach_filter_add(int program_fd, uint32_t ifindex, struct attach_filter *fi
 		.ifindex = ifindex,
 		.handle = options.handle,
 		.priority = options.priority,
+		.egress = egress,
 		.made_qdisc = !made,
 	};
 	return 0;
@@ -98,7 +110,8 @@ int attach_filter_add(int program_fd, uint32_t ifindex, struct attach_filter *fi
 
 int attach_filter_update(int program_fd, const struct attach_filter *filter)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex,
+		    .attach_point = filter_point(filter->egress));
 	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program_fd, .flags = BPF_TC_F_REPLACE,
 		    .handle = filter->handle, .priority = filter->priority);
 
@@ -107,7 +120,8 @@ int attach_filter_update(int program_fd, const struct attach_filter *filter)
 
 int attach_filter_info(const struct attach_filter *filter, uint32_t *program_id)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex,
+		    .attach_point = filter_point(filter->egress));
 	LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter->handle, .priority = filter->priority);
 	int err = bpf_tc_query(&hook, &options);
 
@@ -172,7 +186,8 @@ static int filters_left(uint32_t ifindex)
 
 int attach_filter_remove(const struct attach_filter *filter, uint32_t map_id)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex,
+		    .attach_point = filter_point(filter->egress));
 	LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter->handle, .priority = filter->priority);
 	uint32_t program_id;
 	int err = attach_filter_info(filter, &program_id);

@@ -14,13 +14,16 @@ struct attach_filter {
 	uint32_t ifindex;
 	uint32_t handle;
 	uint16_t priority;
+	bool egress;
 	bool made_qdisc; /* the device had no clsact before */
 };
 
 /* The link is pinned at `pin`; with an error nothing stays. */
 int attach_xdp(int program_fd, uint32_t ifindex, bool generic, const char *pin);
 /* -EINVAL or -EOPNOTSUPP: the kernel has no TCX. */
-int attach_tcx(int program_fd, uint32_t ifindex, const char *pin);
+int attach_tcx(int program_fd, uint32_t ifindex, bool egress, const char *pin);
+/* A cgroup's program (BPF_CGROUP_INET4_BIND, ...). */
+int attach_cgroup(int program_fd, int cgroup_fd, uint32_t type, const char *pin);
 /* The pinned link's program becomes this one, between two packets. */
 int attach_link_update(const char *pin, int program_fd);
 /* Detaches at once and unpins. -ENOENT: there is none. */
@@ -28,7 +31,7 @@ int attach_link_remove(const char *pin);
 /* What a pinned link is: its id and program's id. */
 int attach_link_info(const char *pin, uint32_t *link_id, uint32_t *program_id);
 
-int attach_filter_add(int program_fd, uint32_t ifindex, struct attach_filter *filter);
+int attach_filter_add(int program_fd, uint32_t ifindex, bool egress, struct attach_filter *filter);
 int attach_filter_update(int program_fd, const struct attach_filter *filter);
 int attach_filter_info(const struct attach_filter *filter, uint32_t *program_id);
 /*

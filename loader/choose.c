@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <net/if_arp.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "attach.h"
 #include "choose.h"
 #include "loader.h"
 
@@ -85,4 +87,33 @@ void choose_warn(const struct device_list *list, const struct device *device,
 		warn_forwarding(device, 4);
 	if (use->v6)
 		warn_forwarding(device, 6);
+}
+
+void choose_explain_xdp(const struct device *device, int err, char *text, size_t len)
+{
+	char driver[32], name[16];
+	uint32_t id;
+
+	device_driver(device->name, driver);
+	if ((err == -EBUSY || err == -EEXIST) && !attach_xdp_occupant(device->ifindex, &id, name))
+		snprintf(text, len,
+			 "XDP program %s (id %u) is there already; remove it, as by `ip link set "
+			 "dev %s "
+			 "xdp off`, or use --mode tc",
+			 name, id, device->name);
+	else if (err == -EOPNOTSUPP)
+		snprintf(text, len, "driver %s has no native XDP; use --mode xdp-generic or tc",
+			 driver);
+	else if (err == -ENOSPC)
+		snprintf(text, len,
+			 "it has fewer receive queues than its peer sends on; `ethtool -L %s rx N`",
+			 device->name);
+	else if (err == -ERANGE || err == -EINVAL)
+		snprintf(text, len,
+			 "driver %s refuses XDP at MTU %u or with these offloads; `ip link set %s "
+			 "mtu "
+			 "1500`, `ethtool -K %s lro off`, or --mode tc",
+			 driver, device->mtu, device->name, device->name);
+	else
+		snprintf(text, len, "XDP: %s; use --mode tc", strerror(-err));
 }

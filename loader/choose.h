@@ -23,4 +23,7 @@ struct choose_use {
 void choose_warn(const struct device_list *list, const struct device *device,
 		 const struct choose_use *use);
 
+/* Why XDP was refused, and what to try, into `text`. */
+void choose_explain_xdp(const struct device *device, int err, char *text, size_t len);
+
 #endif

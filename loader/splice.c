@@ -2,8 +2,8 @@
 /* `isthmus splice`: its verbs and their options. */
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "pins.h"
 #include "splice.h"
 
 enum {
@@ -74,21 +74,13 @@ const struct noun splice_noun = {
 	.status = splice_status,
 };
 
-static bool is_there(const char *instance, const char *directory)
-{
-	struct stat found;
-	char path[512];
-
-	return !pin_path(instance, directory, NULL, path, sizeof(path)) && !stat(path, &found);
-}
-
 /* Removes what is there of one directory. */
 static int detach_directory(const char *instance, const char *directory)
 {
 	unsigned int stuck = 0;
 	int err;
 
-	if (!is_there(instance, directory))
+	if (!pins_exist(instance, directory))
 		return EXIT_DONE;
 	err = splice_remove(instance, directory, &stuck);
 	if (err)
@@ -116,7 +108,7 @@ int splice_detach(const void *arg, const struct output *output)
 		return EXIT_USAGE;
 	if (access(path, F_OK) && errno != ENOENT)
 		return complain_pins(-errno, instance, SPLICE_STEM);
-	if (!is_there(instance, SPLICE_STEM) && !is_there(instance, SPLICE_STAGING))
+	if (!pins_exist(instance, SPLICE_STEM) && !pins_exist(instance, SPLICE_STAGING))
 		return complain_pins(-ENOENT, instance, SPLICE_STEM);
 	lock = pin_lock(instance);
 	if (lock < 0)
@@ -124,6 +116,6 @@ int splice_detach(const void *arg, const struct output *output)
 	code = detach_directory(instance, SPLICE_STEM);
 	if (code == EXIT_DONE)
 		code = detach_directory(instance, SPLICE_STAGING);
-	splice_remove_empty(instance);
+	pins_remove_empty(instance);
 	return code;
 }

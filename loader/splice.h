@@ -56,13 +56,6 @@ int splice_pins_open(const char *instance, const char *directory, struct splice_
 void splice_pins_close(struct splice_pins *pins);
 int splice_conf_read(const struct splice_pins *pins, struct splice_conf *conf);
 
-/* The pin of a device's link; hook is "xdp" or "tc". */
-int splice_link_path(const char *instance, const char *directory, const char *hook,
-		     uint32_t ifindex, char *path, size_t len);
-
-/* Inode of this process's network namespace: 0 or -errno. */
-int splice_netns(uint64_t *inode);
-
 const char *splice_hook_text(unsigned int hook);
 
 /*
@@ -74,7 +67,5 @@ int splice_device_remove(const char *instance, const char *directory,
 /* Takes everything off and removes the directory. *stuck: devices that splice_device_remove()
  * failed for. */
 int splice_remove(const char *instance, const char *directory, unsigned int *stuck);
-/* Removes the instance's directory, and the root, if nothing is left in them. */
-void splice_remove_empty(const char *instance);
 
 #endif

@@ -6,47 +6,15 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/capability.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
 
 #include "address.h"
 #include "choose.h"
+#include "machine.h"
+#include "pins.h"
 #include "splice_attach.h"
-
-#define KERNEL_MAJOR 6
-#define KERNEL_MINOR 1
-
-static bool has_capability(unsigned int capability)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
-
-	if (syscall(SYS_capget, &header, data))
-		return false;
-	return data[capability / 32].effective & (1U << capability % 32);
-}
-
-static int check_machine(void)
-{
-	unsigned int major = 0, minor = 0;
-	struct utsname name;
-
-	if (!has_capability(CAP_SYS_ADMIN) &&
-	    (!has_capability(CAP_BPF) || !has_capability(CAP_NET_ADMIN)))
-		return complain_pins(-EPERM, NULL, SPLICE_STEM);
-	if (uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2)
-		return EXIT_DONE;
-	if (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR))
-		return complain(EXIT_FAILED,
-				"splice: Linux %s is too old; %d.%d or newer is needed",
-				name.release, KERNEL_MAJOR, KERNEL_MINOR);
-	return EXIT_DONE;
-}
 
 /* ---- what the words mean here */
 
@@ -171,7 +139,7 @@ static int fill_conf(const struct splice_run *run, int fd)
 	};
 	uint64_t netns;
 	__u32 key = 0;
-	int err = splice_netns(&netns);
+	int err = machine_netns(&netns);
 
 	if (err)
 		return err;
@@ -220,11 +188,10 @@ static int stage(struct splice_run *run)
 
 static int publish(const struct splice_run *run)
 {
-	char from[512], to[512];
+	int err = pins_publish(run->instance, SPLICE_STAGING, SPLICE_STEM);
 
-	if (pin_path(run->instance, SPLICE_STAGING, NULL, from, sizeof(from)) ||
-	    pin_path(run->instance, SPLICE_STEM, NULL, to, sizeof(to)) || rename(from, to))
-		return complain_pins(-errno, run->instance, SPLICE_STEM);
+	if (err)
+		return complain_pins(err, run->instance, SPLICE_STEM);
 	return EXIT_DONE;
 }
 
@@ -301,20 +268,8 @@ static int attach(struct splice_run *run)
 	splice_run_free(run);
 	splice_pins_close(&run->pins);
 	device_list_free(&run->list);
-	splice_remove_empty(run->instance);
+	pins_remove_empty(run->instance);
 	return code;
-}
-
-/* A signal in the middle would leave half of it behind. */
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 int splice_attach(const void *settings, const struct output *output)
@@ -329,9 +284,9 @@ int splice_attach(const void *settings, const struct output *output)
 	(void)output;
 	code = run.wanted->replace ? EXIT_DONE : check_words(run.wanted, false);
 	if (code == EXIT_DONE)
-		code = check_machine();
+		code = machine_check(SPLICE_STEM);
 	if (code != EXIT_DONE)
 		return code;
-	block_signals();
+	machine_block_signals();
 	return attach(&run);
 }

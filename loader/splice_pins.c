@@ -1,31 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Pinned state of splice: opening it, and taking it away. */
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "attach.h"
+#include "machine.h"
+#include "pins.h"
 #include "splice.h"
 #include "walk.h"
-
-struct pin {
-	size_t field;
-	const char *name;
-	size_t key_size, value_size;
-};
 
 #define PIN(field, key, value)                                                                     \
 	{                                                                                          \
 		offsetof(struct splice_pins, field), "splice_" #field, sizeof(key), sizeof(value)  \
 	}
 
-static const struct pin pin_table[] = {
+static const struct pins_map pin_table[] = {
 	PIN(conf, __u32, struct splice_conf),
 	PIN(local, struct isthmus_addr, struct splice_range),
 	PIN(side, struct splice_local_key, struct splice_side),
@@ -36,17 +26,9 @@ static const struct pin pin_table[] = {
 	PIN(stats, __u32, struct isthmus_count),
 };
 
-static int *pin_field(struct splice_pins *pins, const struct pin *pin)
-{
-	return (int *)((char *)pins + pin->field);
-}
-
 void splice_pins_close(struct splice_pins *pins)
 {
-	for (size_t i = 0; i < COUNT_OF(pin_table); i++) {
-		close_fd(pin_field(pins, &pin_table[i]));
-		*pin_field(pins, &pin_table[i]) = -1;
-	}
+	pins_close(pin_table, COUNT_OF(pin_table), pins);
 }
 
 int splice_conf_read(const struct splice_pins *pins, struct splice_conf *conf)
@@ -58,23 +40,13 @@ int splice_conf_read(const struct splice_pins *pins, struct splice_conf *conf)
 
 int splice_pins_open(const char *instance, const char *directory, struct splice_pins *pins)
 {
-	struct splice_pins opened = SPLICE_PINS_NONE;
+	struct splice_pins opened;
 	struct splice_conf conf;
-	int err = 0;
+	int err = pins_open(instance, directory, pin_table, COUNT_OF(pin_table), &opened);
 
-	for (size_t i = 0; i < COUNT_OF(pin_table) && !err; i++) {
-		const struct pin *pin = &pin_table[i];
-		int fd = pin_open_map(instance, directory, pin->name, pin->key_size,
-				      pin->value_size);
-
-		if (fd < 0)
-			/* one map is there, this one not: made by a version that had it not */
-			err = fd == -ENOENT && i ? -EPROTO : fd;
-		else
-			*pin_field(&opened, pin) = fd;
-	}
-	if (!err)
-		err = splice_conf_read(&opened, &conf);
+	if (err)
+		return err;
+	err = splice_conf_read(&opened, &conf);
 	if (!err && conf.abi != SPLICE_ABI)
 		err = -EPROTO;
 	if (err)
@@ -82,25 +54,6 @@ int splice_pins_open(const char *instance, const char *directory, struct splice_
 	else
 		*pins = opened;
 	return err;
-}
-
-int splice_link_path(const char *instance, const char *directory, const char *hook,
-		     uint32_t ifindex, char *path, size_t len)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "link_%s_%u", hook, ifindex);
-	return pin_path(instance, directory, name, path, len);
-}
-
-int splice_netns(uint64_t *inode)
-{
-	struct stat ns;
-
-	if (stat("/proc/self/ns/net", &ns))
-		return -errno;
-	*inode = ns.st_ino;
-	return 0;
 }
 
 const char *splice_hook_text(unsigned int hook)
@@ -142,7 +95,7 @@ static int filter_remove(const struct splice_pins *pins, uint32_t ifindex,
 	int err = splice_conf_read(pins, &conf);
 
 	if (!err)
-		err = splice_netns(&here);
+		err = machine_netns(&here);
 	if (!err && here != conf.netns)
 		return -EXDEV;
 	if (!err)
@@ -154,7 +107,7 @@ static int link_remove(const char *instance, const char *directory, const char *
 		       uint32_t ifindex)
 {
 	char path[512];
-	int err = splice_link_path(instance, directory, hook, ifindex, path, sizeof(path));
+	int err = pins_link_path(instance, directory, hook, ifindex, path, sizeof(path));
 
 	return err ? err : attach_link_remove(path);
 }
@@ -203,81 +156,22 @@ static void remove_each(const void *key, const void *value, void *arg)
 		removal->stuck++;
 }
 
-/*
- * A filter in a namespace that has ended went with its device, and nobody can go there to detach.
- * The kernel frees programs a moment after their last user.
- */
-static bool programs_left(const struct splice_pins *pins)
-{
-	const struct timespec pause = { .tv_nsec = 20000000 };
-	uint32_t id = 0;
-
-	if (map_id(pins->conf, &id))
-		return true;
-	for (unsigned int tries = 0; tries < 25; tries++) {
-		if (!attach_map_used(id))
-			return false;
-		nanosleep(&pause, NULL);
-	}
-	return true;
-}
-
-static int directory_remove(const char *path)
-{
-	DIR *directory = opendir(path);
-	struct dirent *entry;
-	int err = 0;
-
-	if (!directory)
-		return -errno;
-	while ((entry = readdir(directory))) {
-		char name[800];
-
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		if (strncmp(entry->d_name, "link_", 5) ? unlink(name) : attach_link_remove(name))
-			err = -errno;
-	}
-	closedir(directory);
-	if (!err && rmdir(path))
-		err = -errno;
-	return err;
-}
-
 int splice_remove(const char *instance, const char *directory, unsigned int *stuck)
 {
 	struct splice_pins pins = SPLICE_PINS_NONE;
 	struct removal removal = { instance, directory, &pins, 0 };
-	char path[512];
-	int err = pin_path(instance, directory, NULL, path, sizeof(path));
+	int err = 0;
 
-	if (err)
-		return err;
 	/* A directory that a killed attach left may lack maps: its links are removed all the same.
 	 */
 	if (!splice_pins_open(instance, directory, &pins))
 		err = walk_map(pins.dev, remove_each, &removal);
-	if (removal.stuck && !programs_left(&pins))
+	/* A filter in a namespace that has ended went with its device, and nobody can go there. */
+	if (removal.stuck && !pins_programs_left(pins.conf))
 		removal.stuck = 0;
 	splice_pins_close(&pins);
 	*stuck = removal.stuck;
 	if (err || removal.stuck)
 		return err;
-	return directory_remove(path);
-}
-
-/* The root is the default instance's lock: it must not vanish under one that is being attached. */
-void splice_remove_empty(const char *instance)
-{
-	int root CLOSE_FD = open(ISTHMUS_PIN_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char path[512];
-
-	if (instance) {
-		if (!pin_path(instance, NULL, NULL, path, sizeof(path)))
-			rmdir(path);
-		if (root < 0 || flock(root, LOCK_EX | LOCK_NB))
-			return;
-	}
-	rmdir(ISTHMUS_PIN_ROOT);
+	return pins_remove(instance, directory);
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "attach.h"
+#include "machine.h"
+#include "pins.h"
 #include "splice_attach.h"
 #include "walk.h"
 
@@ -65,7 +67,7 @@ static int check_size(const char *option, uint32_t wanted, int fd)
 static int check(const struct splice_run *run, const struct splice_conf *conf)
 {
 	uint64_t here = 0;
-	int err = splice_netns(&here);
+	int err = machine_netns(&here);
 
 	if (!err && here != conf->netns)
 		return complain(
@@ -125,7 +127,7 @@ static int update_link(const struct splice_run *run, const char *hook, int progr
 		       uint32_t ifindex)
 {
 	char path[512];
-	int err = splice_link_path(run->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path));
+	int err = pins_link_path(run->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path));
 
 	return err ? err : attach_link_update(path, program);
 }

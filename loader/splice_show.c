@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* `isthmus splice show`, `stats` and this datapath's line of `isthmus status`. */
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "attach.h"
+#include "machine.h"
+#include "pins.h"
 #include "splice_legs.h"
+#include "stats.h"
 #include "walk.h"
 
 #define NS_PER_S 1000000000ULL
@@ -27,7 +28,7 @@ static void print_link(const struct devices *devices, const char *hook, uint32_t
 	uint32_t link_id, program_id;
 	char path[512];
 
-	if (splice_link_path(devices->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path)) ||
+	if (pins_link_path(devices->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path)) ||
 	    attach_link_info(path, &link_id, &program_id))
 		return;
 	devices->output->record_start();
@@ -175,7 +176,7 @@ static int show(const struct output *output, const char *instance, const struct 
 	int err = splice_conf_read(pins, &conf);
 
 	if (!err)
-		err = splice_netns(&netns);
+		err = machine_netns(&netns);
 	if (err)
 		return err;
 	devices.here = netns == conf.netns;
@@ -212,56 +213,11 @@ int splice_show(const void *arg, const struct output *output)
 
 /* ---- stats */
 
-static const struct {
-	const char *name, *verdict, *text;
-} reasons[] = {
+static const struct stats_reason reasons[] = {
 #define REASON_ROW(name, verdict, text) { #name, #verdict, text },
 	SPLICE_REASONS(REASON_ROW)
 #undef REASON_ROW
 };
-
-static int read_reason(int fd, uint32_t reason, struct isthmus_count *each, int cpus,
-		       struct isthmus_count *sum)
-{
-	*sum = (struct isthmus_count){};
-	if (bpf_map_lookup_elem(fd, &reason, each))
-		return -errno;
-	for (int i = 0; i < cpus; i++) {
-		sum->packets += each[i].packets;
-		sum->bytes += each[i].bytes;
-	}
-	return 0;
-}
-
-static int stats(const struct output *output, const char *instance, int fd)
-{
-	int cpus = libbpf_num_possible_cpus();
-	struct isthmus_count *each, sum;
-	int err = 0;
-
-	if (cpus < 0)
-		return cpus;
-	each = calloc(cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	output->start();
-	output->text("datapath", SPLICE_STEM);
-	output->text("instance", instance);
-	output->list_start("reasons");
-	for (uint32_t i = 0; i < COUNT_OF(reasons) && !err; i++) {
-		err = read_reason(fd, i, each, cpus, &sum);
-		output->record_start();
-		output->text("reason", reasons[i].name);
-		output->text("verdict", reasons[i].verdict);
-		output->number("packets", sum.packets);
-		output->number("bytes", sum.bytes);
-		output->text("meaning", reasons[i].text);
-		output->record_end();
-	}
-	output->list_end();
-	free(each);
-	return err;
-}
 
 int splice_stats(const void *arg, const struct output *output)
 {
@@ -271,7 +227,8 @@ int splice_stats(const void *arg, const struct output *output)
 
 	if (err)
 		return complain_pins(err, wanted->common.instance, SPLICE_STEM);
-	err = stats(output, wanted->common.instance, pins.stats);
+	err = stats_print(output, SPLICE_STEM, wanted->common.instance, pins.stats, reasons,
+			  COUNT_OF(reasons));
 	splice_pins_close(&pins);
 	return err ? complain_pins(err, wanted->common.instance, SPLICE_STEM) : EXIT_DONE;
 }
@@ -287,7 +244,7 @@ static int status(const struct output *output, const char *instance, const struc
 	int err = splice_conf_read(pins, &conf);
 
 	if (!err)
-		err = splice_netns(&netns);
+		err = machine_netns(&netns);
 	if (!err)
 		err = walk_map(pins->dev, device_each, &devices);
 	if (!err)
