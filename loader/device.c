@@ -160,6 +160,20 @@ void device_driver(const char *name, char driver[32])
 	snprintf(driver, 32, "%.31s", info.driver);
 }
 
+int device_mac(const char *name, uint8_t mac[6])
+{
+	struct ifreq request = {};
+	int fd CLOSE_FD = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		return -errno;
+	memcpy(mac, request.ifr_hwaddr.sa_data, 6);
+	return 0;
+}
+
 int device_forwarding(const char *name, int version)
 {
 	char path[96];

@@ -40,6 +40,8 @@ int device_ethtool_value(const char *name, uint32_t command);
 int device_lro(const char *name);
 /* The driver's name, "" if it tells none. */
 void device_driver(const char *name, char driver[32]);
+/* Its hardware address, 0 or -errno. */
+int device_mac(const char *name, uint8_t mac[6]);
 /* net.ipv{4,6}.conf.DEV.forwarding: 0, 1 or -errno. */
 int device_forwarding(const char *name, int version);
 

@@ -34,6 +34,7 @@ int complain_pins(int err, const char *instance, const char *stem);
 /* The head of every datapath's settings. */
 struct common_settings {
 	const char *instance;
+	const char *word; /* of a verb that takes one, else NULL */
 	bool json;
 };
 
@@ -43,6 +44,7 @@ struct verb {
 	unsigned int bit; /* this verb's bit in option.verbs */
 	bool reads;	  /* prints a document */
 	int (*run)(const void *settings, const struct output *output);
+	const char *word; /* what is to be named after the verb, NULL: nothing */
 };
 
 /* A datapath: the noun of `isthmus <noun> <verb>`. */
@@ -58,7 +60,7 @@ struct noun {
 	int (*status)(const char *instance, const struct output *output);
 };
 
-extern const struct noun splice_noun;
+extern const struct noun splice_noun, portarp_noun;
 
 /* NULL if there is no such datapath. */
 const struct noun *noun_find(const char *name);

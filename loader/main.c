@@ -11,7 +11,7 @@
 #include "../maps/pin.h"
 #include "loader.h"
 
-static const struct noun *const nouns[] = { &splice_noun };
+static const struct noun *const nouns[] = { &splice_noun, &portarp_noun };
 
 static struct common_settings common;
 
@@ -21,6 +21,11 @@ static const struct option common_options[] = {
 	{ "json", NULL, "print JSON", OPTION_FLAG, COMMON_STATUS,
 	  offsetof(struct common_settings, json), 0, 0, 0, NULL },
 };
+
+/* Only for its help. */
+static const struct verb status_verb = { "status",	"every attached datapath of every instance",
+					 COMMON_STATUS, true,
+					 NULL,		NULL };
 
 __attribute__((format(printf, 1, 0))) static void say(const char *format, va_list arguments)
 {
@@ -129,12 +134,13 @@ static int print_noun_help(const struct noun *noun)
 	return EXIT_DONE;
 }
 
-static int print_verb_help(const char *before, const char *name, const char *help,
-			   const struct option *options, size_t count, unsigned int bit)
+static int print_verb_help(const char *before, const struct verb *verb,
+			   const struct option *options, size_t count)
 {
-	printf("usage: isthmus %s%s%s [options]\n\n%s\n\noptions:\n", before, *before ? " " : "",
-	       name, help);
-	options_help(options, count, bit);
+	printf("usage: isthmus %s%s%s%s%s [options]\n\n%s\n\noptions:\n", before,
+	       *before ? " " : "", verb->name, verb->word ? " " : "", verb->word ? verb->word : "",
+	       verb->help);
+	options_help(options, count, verb->bit);
 	return EXIT_DONE;
 }
 
@@ -155,13 +161,19 @@ static int finish(int code, const struct output *output, bool reading)
 
 static int run_verb(const struct noun *noun, const struct verb *verb, int argc, char **argv)
 {
-	const struct common_settings *settings = noun->settings;
+	struct common_settings *settings = noun->settings;
 	const struct output *output;
 	char error[256];
 
 	if (asks_for_help(argc, argv))
-		return print_verb_help(noun->name, verb->name, verb->help, noun->options,
-				       noun->option_count, verb->bit);
+		return print_verb_help(noun->name, verb, noun->options, noun->option_count);
+	if (verb->word && (!argc || argv[0][0] == '-'))
+		return complain(EXIT_USAGE, "%s %s: %s is needed; see `isthmus %s %s --help`",
+				noun->name, verb->name, verb->word, noun->name, verb->name);
+	if (verb->word) {
+		settings->word = *argv++;
+		argc--;
+	}
 	if (options_parse(argc, argv, noun->options, noun->option_count, verb->bit, noun->settings,
 			  error, sizeof(error)))
 		return complain(EXIT_USAGE, "%s %s: %s; see `isthmus %s %s --help`", noun->name,
@@ -243,8 +255,7 @@ static int run_status(int argc, char **argv)
 	char error[256];
 
 	if (asks_for_help(argc, argv))
-		return print_verb_help("", "status", "every attached datapath of every instance",
-				       common_options, COUNT_OF(common_options), COMMON_STATUS);
+		return print_verb_help("", &status_verb, common_options, COUNT_OF(common_options));
 	if (options_parse(argc, argv, common_options, COUNT_OF(common_options), COMMON_STATUS,
 			  &common, error, sizeof(error)))
 		return complain(EXIT_USAGE, "status: %s; see `isthmus status --help`", error);

@@ -135,6 +135,9 @@ static int take(const struct option *option, const char *word, void *settings, s
 		return take_address(word, field, error);
 	case OPTION_INSTANCE:
 		return take_instance(word, field, error);
+	case OPTION_TEXT:
+		*(const char **)field = word;
+		return 0;
 	}
 	return -EINVAL;
 }

@@ -33,6 +33,7 @@ enum option_type {
 	OPTION_DEVICES,	  /* struct option_devices */
 	OPTION_ADDRESSES, /* struct option_addresses */
 	OPTION_INSTANCE,  /* const char * */
+	OPTION_TEXT,	  /* const char *, as it is */
 };
 
 struct option {

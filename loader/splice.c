@@ -52,13 +52,14 @@ static const struct option options[] = {
 };
 
 static const struct verb verbs[] = {
-	{ "attach", "put the datapath on devices", ATTACH, false, splice_attach },
-	{ "detach", "take it off; sessions end", DETACH, false, splice_detach },
-	{ "show", "devices, addresses, settings, fill of the tables", SHOW, true, splice_show },
-	{ "list", "sessions", LIST, true, splice_list },
+	{ "attach", "put the datapath on devices", ATTACH, false, splice_attach, NULL },
+	{ "detach", "take it off; sessions end", DETACH, false, splice_detach, NULL },
+	{ "show", "devices, addresses, settings, fill of the tables", SHOW, true, splice_show,
+	  NULL },
+	{ "list", "sessions", LIST, true, splice_list, NULL },
 	{ "rendezvous", "announced sides and who of them has come", RENDEZVOUS, true,
-	  splice_rendezvous },
-	{ "stats", "packets by what became of them", STATS, true, splice_stats },
+	  splice_rendezvous, NULL },
+	{ "stats", "packets by what became of them", STATS, true, splice_stats, NULL },
 };
 
 static struct splice_settings settings;

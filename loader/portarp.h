@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The datapath `portarp` in the loader: what its files share. */
+#ifndef ISTHMUS_LOADER_PORTARP_H
+#define ISTHMUS_LOADER_PORTARP_H
+
+#include "../maps/pin.h"
+#include "../maps/portarp.h"
+#include "loader.h"
+
+#define PORTARP_STEM	"portarp"
+#define PORTARP_STAGING "portarp@new" /* '@' is in no stem's and no instance's name */
+
+#define PORTARP_WATCH 64 /* addresses whose use is watched, by default */
+
+/* portarp_link.tc_link */
+enum portarp_tc { PORTARP_TC_CLSACT, PORTARP_TC_TCX, PORTARP_TC_CLSACT_MADE };
+
+/* Numbers are 0 when not given. */
+struct portarp_settings {
+	struct common_settings common;
+	unsigned int role; /* enum portarp_role */
+	struct option_devices uplink, lan;
+	unsigned int mode; /* 1 + index of auto, xdp, xdp-generic, tc */
+	uint32_t owners, addresses, blocks, watch, flows, op_request, op_reply;
+	const char *cgroup;
+	bool clsact, replace;
+	struct option_addresses only;
+	const char *prefix4, *prefix6; /* map */
+	uint32_t ea_len, offset;
+};
+
+int portarp_attach(const void *settings, const struct output *output);
+int portarp_detach(const void *settings, const struct output *output);
+int portarp_show(const void *settings, const struct output *output);
+int portarp_list(const void *settings, const struct output *output);
+int portarp_stats(const void *settings, const struct output *output);
+int portarp_who(const void *settings, const struct output *output);
+int portarp_map(const void *settings, const struct output *output);
+int portarp_status(const char *instance, const struct output *output);
+
+/* ---- pinned state (portarp_pins.c) */
+
+struct portarp_pins {
+	int conf, addr, port, owner, sharer, mine, flow, ident, frag, use, stats;
+};
+
+/* As splice_pins_open(). */
+int portarp_pins_open(const char *instance, const char *directory, struct portarp_pins *pins);
+void portarp_pins_close(struct portarp_pins *pins);
+void portarp_pins_none(struct portarp_pins *pins);
+int portarp_conf_read(const struct portarp_pins *pins, struct portarp_conf *conf);
+int portarp_conf_write(const struct portarp_pins *pins, const struct portarp_conf *conf);
+/* Takes the programs of one place of conf->link off and empties the place. */
+int portarp_link_remove(const char *instance, const char *directory,
+			const struct portarp_pins *pins, struct portarp_conf *conf,
+			unsigned int place);
+/* Takes everything off and removes the directory. *stuck: devices that could not be cleared. */
+int portarp_remove(const char *instance, const char *directory, unsigned int *stuck);
+
+const char *portarp_role_text(unsigned int role);
+const char *portarp_hook_text(unsigned int hook);
+
+/* ---- owners (portarp_owners.c) */
+
+/* Who has a place of portarp_owner, as an operator reads it. */
+struct portarp_owner_view {
+	struct isthmus_addr address;
+	struct portarp_addr addr;
+	bool ranged; /* low to high; else by set */
+	struct portset set;
+	struct portarp_range range;
+	struct portarp_owner owner;
+};
+
+/* Every place that is given to somebody or asked for, by address: 0 or -errno. */
+int portarp_owners_each(const struct portarp_pins *pins,
+			void (*each)(const struct portarp_owner_view *view, void *arg), void *arg);
+/* The three look-ups of maps/portarp.h. -ENOENT: no shared address; -ESRCH: the port is nobody's.
+ */
+int portarp_owner_of(const struct portarp_pins *pins, const struct isthmus_addr *address,
+		     uint16_t port, struct portarp_owner_view *view);
+/* "192.0.2.1:5353"; port in host order: 0 or -EINVAL. */
+int portarp_parse_endpoint(const char *text, struct isthmus_addr *address, uint16_t *port);
+void portarp_owner_print(const struct output *output, const struct portarp_owner_view *view);
+
+#endif

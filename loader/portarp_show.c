@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* `isthmus portarp show`, `list`, `stats`, `who` and this datapath's line of `isthmus status`. */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "attach.h"
+#include "machine.h"
+#include "pins.h"
+#include "portarp.h"
+#include "stats.h"
+#include "walk.h"
+
+#define NS_PER_S 1000000000ULL
+
+/* ---- show */
+
+static void mac_text(const __u8 mac[6], char text[18])
+{
+	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+		 mac[5]);
+}
+
+static void print_link(const struct output *output, const struct portarp_link *link, bool here)
+{
+	char name[IF_NAMESIZE], mac[18];
+
+	mac_text(link->mac, mac);
+	output->record_start();
+	output->text("device", here ? if_indextoname(link->ifindex, name) : NULL);
+	output->number("ifindex", link->ifindex);
+	output->text("side", link->side == PORTARP_UPLINK ? "uplink" : "lan");
+	output->text("mode", portarp_hook_text(link->hook));
+	output->text("tc", link->tc_link == PORTARP_TC_TCX ? "tcx" : "clsact");
+	output->text("mac", mac);
+	output->number("mtu", link->mtu);
+	output->record_end();
+}
+
+static const char *echo_text(unsigned int echo)
+{
+	static const char *const text[] = { "drop", "local", "owner" };
+
+	return echo < COUNT_OF(text) ? text[echo] : "unknown";
+}
+
+static void addr_each(const void *key, const void *value, void *arg)
+{
+	const struct portarp_addr *addr = value;
+	struct isthmus_addr address = { .b = { [10] = 0xff, [11] = 0xff } };
+	const struct output *output = arg;
+
+	memcpy(&address.b[12], key, 4);
+	output->record_start();
+	output->address("address", &address);
+	output->number("offset_bits", addr->a);
+	output->number("psid_bits", addr->k);
+	output->text("claims", addr->flags & PORTARP_ADDR_OPEN ? "open" : "leased");
+	output->text("echo", echo_text(addr->echo));
+	output->boolean("ranges", addr->block);
+	output->boolean("watched", addr->use);
+	output->record_end();
+}
+
+static int print_fill(const struct output *output, const char *name, int fd)
+{
+	uint64_t entries;
+	uint32_t capacity;
+	int err = walk_count(fd, &entries);
+
+	if (!err)
+		err = walk_capacity(fd, &capacity);
+	if (err)
+		return err;
+	output->record_start();
+	output->text("table", name);
+	output->number("entries", entries);
+	output->number("capacity", capacity);
+	output->record_end();
+	return 0;
+}
+
+static int print_tables(const struct output *output, const struct portarp_pins *pins)
+{
+	const struct {
+		const char *name;
+		int fd;
+	} tables[] = {
+		{ "portarp_addr", pins->addr },	  { "portarp_sharer", pins->sharer },
+		{ "portarp_mine", pins->mine },	  { "portarp_flow", pins->flow },
+		{ "portarp_ident", pins->ident }, { "portarp_frag", pins->frag },
+	};
+	int err = 0;
+
+	output->list_start("tables");
+	for (size_t i = 0; i < COUNT_OF(tables) && !err; i++)
+		err = print_fill(output, tables[i].name, tables[i].fd);
+	output->list_end();
+	return err;
+}
+
+static void print_conf(const struct output *output, const struct portarp_conf *conf, bool here)
+{
+	output->text("role", portarp_role_text(conf->role));
+	output->number("abi", conf->abi);
+	output->number("netns", conf->netns);
+	output->boolean("in_this_netns", here);
+	output->number("op_request", ntohs(conf->op_request));
+	output->number("op_reply", ntohs(conf->op_reply));
+	output->seconds("echo", conf->echo_ns / NS_PER_S);
+	output->seconds("ident", conf->ident_ns / NS_PER_S);
+	output->seconds("proto", conf->proto_ns / NS_PER_S);
+	output->seconds("frag", conf->frag_ns / NS_PER_S);
+}
+
+static int show(const struct output *output, const char *instance, const struct portarp_pins *pins)
+{
+	struct portarp_conf conf;
+	uint64_t here = 0;
+	int err = portarp_conf_read(pins, &conf);
+
+	if (!err)
+		err = machine_netns(&here);
+	if (err)
+		return err;
+	output->start();
+	output->text("datapath", PORTARP_STEM);
+	output->text("instance", instance);
+	print_conf(output, &conf, here == conf.netns);
+	output->list_start("devices");
+	for (unsigned int i = 0; i < PORTARP_LINKS; i++)
+		if (conf.link[i].ifindex)
+			print_link(output, &conf.link[i], here == conf.netns);
+	output->list_end();
+	output->list_start("addresses");
+	err = walk_map(pins->addr, addr_each, (void *)output);
+	output->list_end();
+	return err ? err : print_tables(output, pins);
+}
+
+/* ---- list */
+
+struct list {
+	const struct output *output;
+	const struct option_addresses *only;
+	const __u8 *mac;
+	unsigned int printed;
+};
+
+static void list_each(const struct portarp_owner_view *view, void *arg)
+{
+	struct list *list = arg;
+	bool wanted = !list->only || !list->only->count;
+
+	for (unsigned int i = 0; !wanted && i < list->only->count; i++)
+		wanted = !memcmp(&list->only->item[i], &view->address, sizeof(view->address));
+	if (list->mac &&
+	    (memcmp(list->mac, view->owner.mac, 6) || !(view->owner.wait & PORTARP_OWNER_KNOWN)))
+		wanted = false;
+	if (!wanted)
+		return;
+	portarp_owner_print(list->output, view);
+	list->printed++;
+}
+
+static int list_owners(const struct output *output, const char *instance,
+		       const struct portarp_pins *pins, struct list *list)
+{
+	int err;
+
+	list->output = output;
+	output->start();
+	output->text("datapath", PORTARP_STEM);
+	output->text("instance", instance);
+	output->list_start("owners");
+	err = portarp_owners_each(pins, list_each, list);
+	output->list_end();
+	return err;
+}
+
+/* ---- who */
+
+static bool parse_mac(const char *text, __u8 mac[6])
+{
+	int used = 0;
+
+	return sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%n", &mac[0], &mac[1], &mac[2], &mac[3],
+		      &mac[4], &mac[5], &used) == 6 &&
+	       !text[used];
+}
+
+static int who_has(const struct output *output, const char *instance, const char *word,
+		   const struct portarp_pins *pins)
+{
+	struct portarp_owner_view view;
+	struct isthmus_addr address;
+	uint16_t port;
+	int err;
+
+	if (portarp_parse_endpoint(word, &address, &port))
+		return complain(EXIT_USAGE,
+				"portarp who %s: ADDRESS:PORT (192.0.2.1:5353) or a MAC is needed",
+				word);
+	err = portarp_owner_of(pins, &address, port, &view);
+	if (err == -ENOENT)
+		return complain(EXIT_FAILED,
+				"portarp who %s: not a shared address here; `isthmus portarp show` "
+				"lists them",
+				word);
+	if (err == -ESRCH)
+		return complain(EXIT_FAILED,
+				"portarp who %s: the port is in no set and given to nobody", word);
+	if (err)
+		return complain_pins(err, instance, PORTARP_STEM);
+	output->start();
+	output->text("endpoint", word);
+	output->list_start("owners");
+	portarp_owner_print(output, &view);
+	output->list_end();
+	return EXIT_DONE;
+}
+
+/* ---- status */
+
+static void count_owner(const struct portarp_owner_view *view, void *arg)
+{
+	if (view->owner.wait & PORTARP_OWNER_KNOWN)
+		++*(uint64_t *)arg;
+}
+
+static int status(const struct output *output, const char *instance,
+		  const struct portarp_pins *pins)
+{
+	uint64_t addresses, known = 0, here = 0;
+	unsigned int devices = 0;
+	struct portarp_conf conf;
+	int err = portarp_conf_read(pins, &conf);
+
+	if (!err)
+		err = machine_netns(&here);
+	if (!err)
+		err = walk_count(pins->addr, &addresses);
+	if (!err)
+		err = portarp_owners_each(pins, count_owner, &known);
+	if (err)
+		return err;
+	for (unsigned int i = 0; i < PORTARP_LINKS; i++)
+		devices += !!conf.link[i].ifindex;
+	output->record_start();
+	output->text("datapath", PORTARP_STEM);
+	output->text("instance", instance);
+	output->text("mode", portarp_hook_text(conf.link[0].hook));
+	output->number("devices", devices);
+	output->text("role", portarp_role_text(conf.role));
+	output->number("addresses", addresses);
+	output->number("known", known);
+	output->boolean("in_this_netns", here == conf.netns);
+	output->record_end();
+	return 0;
+}
+
+int portarp_status(const char *instance, const struct output *output)
+{
+	struct portarp_pins pins;
+	int err = portarp_pins_open(instance, PORTARP_STEM, &pins);
+
+	if (err)
+		return err;
+	err = status(output, instance, &pins);
+	portarp_pins_close(&pins);
+	return err;
+}
+
+/* ---- the verbs */
+
+static const struct stats_reason reasons[] = {
+#define REASON_ROW(name, verdict, text) { #name, #verdict, text },
+	PORTARP_REASONS(REASON_ROW)
+#undef REASON_ROW
+};
+
+int portarp_show(const void *arg, const struct output *output)
+{
+	const struct portarp_settings *wanted = arg;
+	struct portarp_pins pins;
+	int err = portarp_pins_open(wanted->common.instance, PORTARP_STEM, &pins);
+
+	if (err)
+		return complain_pins(err, wanted->common.instance, PORTARP_STEM);
+	err = show(output, wanted->common.instance, &pins);
+	portarp_pins_close(&pins);
+	return err ? complain_pins(err, wanted->common.instance, PORTARP_STEM) : EXIT_DONE;
+}
+
+int portarp_list(const void *arg, const struct output *output)
+{
+	const struct portarp_settings *wanted = arg;
+	struct list list = { .only = &wanted->only };
+	struct portarp_pins pins;
+	int err = portarp_pins_open(wanted->common.instance, PORTARP_STEM, &pins);
+
+	if (err)
+		return complain_pins(err, wanted->common.instance, PORTARP_STEM);
+	err = list_owners(output, wanted->common.instance, &pins, &list);
+	portarp_pins_close(&pins);
+	return err ? complain_pins(err, wanted->common.instance, PORTARP_STEM) : EXIT_DONE;
+}
+
+int portarp_stats(const void *arg, const struct output *output)
+{
+	const struct portarp_settings *wanted = arg;
+	struct portarp_pins pins;
+	int err = portarp_pins_open(wanted->common.instance, PORTARP_STEM, &pins);
+
+	if (err)
+		return complain_pins(err, wanted->common.instance, PORTARP_STEM);
+	err = stats_print(output, PORTARP_STEM, wanted->common.instance, pins.stats, reasons,
+			  COUNT_OF(reasons));
+	portarp_pins_close(&pins);
+	return err ? complain_pins(err, wanted->common.instance, PORTARP_STEM) : EXIT_DONE;
+}
+
+int portarp_who(const void *arg, const struct output *output)
+{
+	const struct portarp_settings *wanted = arg;
+	const char *instance = wanted->common.instance;
+	struct portarp_pins pins;
+	__u8 mac[6];
+	struct list list = { .mac = mac };
+	int err = portarp_pins_open(instance, PORTARP_STEM, &pins);
+	int code;
+
+	if (err)
+		return complain_pins(err, instance, PORTARP_STEM);
+	if (!parse_mac(wanted->common.word, mac)) {
+		code = who_has(output, instance, wanted->common.word, &pins);
+	} else {
+		err = list_owners(output, instance, &pins, &list);
+		code = err ? complain_pins(err, instance, PORTARP_STEM) : EXIT_DONE;
+	}
+	portarp_pins_close(&pins);
+	return code;
+}
