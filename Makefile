@@ -86,7 +86,7 @@ $B/isthmus-srv.so: $(wildcard agents/srv/*.[ch])
 linked = $(call objects,$(shell sed -n 's|^/\* link: \(.*\) \*/|\1|p' selftests/$(1).c))
 $B/selftests/%: selftests/%.c $$(call linked,$$*) | $(SKELS)
 	$(call say,TEST,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(call linked,$*) $(LDFLAGS_ALL) $(LIBS_AGENT) -lcmocka -Wl,--as-needed $(LIBS_dns)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(call linked,$*) $(LDFLAGS_ALL) $(LIBS_AGENT) -lcmocka -Wl,--as-needed $(LIBS_dns) -lresolv
 
 -include $(wildcard $B/bpf/*.d) $(shell find $B/obj $B/selftests -name '*.d' 2>/dev/null)
 

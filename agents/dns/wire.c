@@ -325,23 +325,24 @@ static bool read_cookie(struct wire *wire)
 						 knot_edns_opt_get_length(option)) == KNOT_EOK;
 }
 
+/* RFC 7871, 6 and 7.1.2: no scope in questions, no more bytes and no more bits than the prefix has.
+ */
 static bool read_subnet(struct wire *wire)
 {
 	uint8_t *option = knot_pkt_edns_option(wire->in, KNOT_EDNS_OPTION_CLIENT_SUBNET);
 	struct wire_subnet *subnet = &wire->query.subnet;
-	knot_edns_client_subnet_t read, zeroed;
-	struct sockaddr_storage address;
+	uint8_t again[4 + WIRE_ADDRESS_LEN], *data;
+	knot_edns_client_subnet_t read;
+	uint16_t len;
 
 	if (!option)
 		return true;
-	if (knot_edns_client_subnet_parse(&read, knot_edns_opt_get_data(option),
-					  knot_edns_opt_get_length(option)) != KNOT_EOK ||
-	    read.scope_len) /* RFC 7871, 6: zero in queries */
-		return false;
-	/* Bits behind the prefix must be zero (7.1.2). */
-	if (knot_edns_client_subnet_get_addr(&address, &read) != KNOT_EOK ||
-	    knot_edns_client_subnet_set_addr(&zeroed, &address) != KNOT_EOK ||
-	    memcmp(read.address, zeroed.address, (read.source_len + 7) / 8))
+	data = knot_edns_opt_get_data(option);
+	len = knot_edns_opt_get_length(option);
+	if (knot_edns_client_subnet_parse(&read, data, len) != KNOT_EOK || read.scope_len ||
+	    len != knot_edns_client_subnet_size(&read) || len > sizeof(again) ||
+	    knot_edns_client_subnet_write(again, len, &read) != KNOT_EOK ||
+	    memcmp(again, data, len))
 		return false;
 	subnet->family = read.family;
 	subnet->source_len = read.source_len;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* link: agents/dns/answer.c agents/dns/rrl.c agents/dns/wire.c agents/dns/zone.c */
+/* link: agents/lib/address.c agents/lib/auth.c */
+/*
+ * Any bytes as a question, by UDP and by TCP: no answer, or one that has the question's id, is no
+ * longer than it may be, and can be parsed by libc.
+ */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "agents/dns/answer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char zone[] = "@ 300 SOA ns1 admin 7 3600 600 86400 60\n@ 300 NS ns1\n@ MX 10 web\n"
+			   "ns1 300 A 192.0.2.53\nweb 300 A 192.0.2.1\nweb 300 TXT \"a text\"\n"
+			   "_http._tcp.web 300 SRV 1 2 8080 web\n"
+			   "*.wild 300 A 192.0.2.99\nalias 300 CNAME web\none 300 CNAME two\n"
+			   "two 300 CNAME one\nchild 300 NS ns.child\nns.child 300 A 192.0.2.77\n";
+
+static struct zones zones;
+static struct answer_server server = { .zones = &zones, .udp_size = 1232 };
+
+static void start(void)
+{
+	int fd = memfd_create("zone", 0);
+	char path[32], error[512];
+
+	if (fd < 0 || write(fd, zone, strlen(zone)) != (ssize_t)strlen(zone))
+		abort();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (zones_read(&zones, "example.net", path, error, sizeof(error)))
+		abort();
+	close(fd);
+	server.wire = wire_new();
+	server.rrl = rrl_new();
+	rrl_set(server.rrl, 10, 2);
+	if (!server.wire || !server.rrl)
+		abort();
+}
+
+static void check(const uint8_t *question, const uint8_t *bytes, size_t len, size_t most)
+{
+	ns_msg message;
+	ns_rr record;
+
+	if (len > most || memcmp(bytes, question, 2) || !(bytes[2] & 0x80) ||
+	    ns_initparse(bytes, len, &message))
+		abort();
+	for (ns_sect section = ns_s_qd; section < ns_s_max; section++)
+		for (int i = 0; i < ns_msg_count(message, section); i++)
+			if (ns_parserr(&message, section, i, &record))
+				abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static uint64_t now_ms = 1000;
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { 0x0100007f } };
+	struct answer_client client = { .address = (struct sockaddr *)&address, .now = 1700000000 };
+	const uint8_t *bytes;
+	size_t len;
+
+	if (!server.wire)
+		start();
+	for (int tcp = 0; tcp < 2; tcp++) {
+		client.tcp = tcp;
+		client.now_ms = now_ms += 40;
+		len = answer(&server, &client, data, size, &bytes);
+		if (len)
+			check(data, bytes, len, tcp ? WIRE_TCP_MAX : 1232);
+	}
+	return 0;
+}
