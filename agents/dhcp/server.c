@@ -293,12 +293,13 @@ static void on_request(struct server *s, const struct request *r, int64_t now,
 static void on_decline(struct server *s, const struct request *r, int64_t now)
 {
 	struct lease *lease = find_own(s, r, r->address);
+	bool bound = lease && lease->state == LEASE_BOUND;
 
 	if (!lease || !lease_active(lease, now))
 		server_refuse(s, SERVER_UNKNOWN);
 	else if (leases_end(&s->leases, lease, LEASE_DECLINED, now, now + s->settings.decline_time))
 		server_refuse(s, SERVER_DATABASE);
-	else
+	else if (bound)
 		tell(s, SERVER_FREED, lease);
 }
 
