@@ -5,7 +5,8 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         libbpf-dev libelf-dev zlib1g-dev libcmocka-dev libevent-dev libssl-dev libjansson-dev libsqlite3-dev \
         libinih-dev libmnl-dev libcap-ng-dev libsystemd-dev libclang-rt-dev libknot-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
-        bind9-dnsutils unbound netbase wget openssh-client mandoc jq netcat-openbsd python3 git
+        bind9-dnsutils unbound netbase wget openssh-client mandoc jq netcat-openbsd python3 git \
+        kea-dhcp4-server isc-dhcp-client python3-scapy
 # Ubuntu has bpftool in the kernel's tools.
 DEPS_BPFTOOL := $(shell . /etc/os-release; [ "$$ID" = ubuntu ] && echo linux-tools-common linux-tools-generic || echo bpftool)
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool /usr/lib/linux-tools/*/bpftool) bpftool)
