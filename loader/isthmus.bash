@@ -2,7 +2,7 @@
 # bash completion for isthmus(8). Words come from --help, so there is no second list to keep.
 
 _isthmus_words() { # what the help text of "$@" offers: the first word of each indented line
-	isthmus "$@" --help 2>/dev/null | sed -n 's/^  \([a-z-][a-z-]*\).*/\1/p'
+	isthmus "$@" --help 2>/dev/null | sed -n 's/^  \([a-z-][a-z0-9-]*\).*/\1/p'
 }
 
 _isthmus_values() { # OPTION: words that may follow it

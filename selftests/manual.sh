@@ -25,9 +25,9 @@ command -v mandoc >/dev/null || { echo "skip manual # no program mandoc"; exit 0
 
 # ---- help's words
 
-words() { sed -n 's/^  \([a-z-][a-z-]*\).*/\1/p'; }
+words() { sed -n 's/^  \([a-z-][a-z0-9-]*\).*/\1/p'; }
 datapaths() { isthmus help | sed '/^commands:/,$d' | words; }
-options() { isthmus "$@" --help | sed -n 's/^  --\([a-z-]*\)\( [A-Z][A-Z-]*\)\{0,1\}  .*/\1\2/p' | sort; }
+options() { isthmus "$@" --help | sed -n 's/^  --\([a-z0-9-]*\)\( [A-Z][A-Z-]*\)\{0,1\}  .*/\1\2/p' | sort; }
 
 # ---- the pages' words
 
@@ -88,14 +88,14 @@ equal "completion of a device" "$(completed splice attach --dev l | grep -x lo)"
 
 # ---- the presets that the page tells
 
-for preset in $(isthmus splice attach --help | sed -n 's/^  --[a-z-]* .*(\([0-9-]*\))$/\1/p'); do
+for preset in $(isthmus splice attach --help | sed -n 's/^  --[a-z0-9-]* .*(\([0-9-]*\))$/\1/p'); do
 	grep -q -- "$preset if not given" "$ROOT/docs/isthmus-splice.8" && ok "isthmus-splice(8) tells the preset $preset" ||
 		not_ok "isthmus-splice(8) tells the preset $preset" "not found"
 done
 
 # ---- agents whose page is held against their help
 
-agent_options() { "$@" --help | sed -n 's/^  --\([a-z-]*\)\( [A-Z][A-Z:=-]*\)\{0,1\}  .*/\1\2/p' | sort; }
+agent_options() { "$@" --help | sed -n 's/^  --\([a-z0-9-]*\)\( [A-Z][A-Z:=-]*\)\{0,1\}  .*/\1\2/p' | sort; }
 agent_page_options() { sed -n '/^\.Sh OPTIONS/,/^\.Sh [^O]/s/^\.It Fl -//p' "$1" | sed 's/ Ar / /' | sort; }
 agent_commands() { "$@" --help | sed -n '/^usage:/,/^$/s/^[u ].*  *isthmus-[a-z]* //p' | tr '|' '\n' | awk '{ print $1 }' | sort -u; }
 agent_page() { # AGENT
