@@ -34,6 +34,12 @@ static __always_inline struct ethhdr *arp_frame(struct portarp_arp *arp)
 	return (void *)arp - sizeof(struct ethhdr);
 }
 
+/* To this machine, or to all: a switch may flood others' frames. */
+static __always_inline bool frame_is_ours(const struct ethhdr *eth, const struct portarp_link *link)
+{
+	return mac_is_group(eth->h_dest) || mac_equal(eth->h_dest, link->mac);
+}
+
 /* The range of this machine's that holds the port, in *range; false: none. */
 static __always_inline bool mine_range(const struct portarp_mine *mine, __u16 port,
 				       struct portarp_range *range)

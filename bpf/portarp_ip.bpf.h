@@ -13,13 +13,15 @@
 struct ip4 {
 	struct ethhdr *eth;
 	struct iphdr *ip;
-	void *l4;	    /* at least 8 bytes can be read, but of a later fragment */
+	void *l4;	    /* of ports and ICMP 8 bytes can be read, but of a later fragment */
+	void *end;	    /* of what can be read */
 	__u32 linear;	    /* of the frame: what lies in [data, data_end) */
 	__u32 bytes;	    /* of the IP packet, as it says itself */
 	__u16 sport, dport; /* host order, of protocols with ports; else 0 */
 	__u8 proto;
 	__u8 fragment; /* enum fragment */
 	__u8 ported;   /* sport and dport are ports that a set can hold */
+	__u8 own;      /* sent by this machine: its TTL is right */
 };
 
 enum ip4_result { IP4_OTHER, IP4_ARP, IP4_BAD, IP4_GOOD };
@@ -34,12 +36,6 @@ static __always_inline bool proto_has_ports(__u8 proto)
 	       proto == IPPROTO_LITE_PORTS;
 }
 
-/* Bytes of the transport header that must be there; 8 of what is not known. */
-static __always_inline __u32 proto_header(__u8 proto)
-{
-	return proto == IPPROTO_TCP ? sizeof(struct tcphdr) : 8;
-}
-
 static __always_inline bool ip4_lengths(void *ctx, enum hook hook, const struct ip4 *p)
 {
 	__u32 header = p->ip->ihl * 4u;
@@ -52,26 +48,37 @@ static __always_inline bool ip4_lengths(void *ctx, enum hook hook, const struct 
 	return likely(frame <= p->linear) || frame <= hook_length(ctx, hook);
 }
 
-/* Ports, and whether the first bytes of the transport header are there at all. */
-static __always_inline enum ip4_result ip4_transport(struct ip4 *p, void *end)
+/* A datagram ends before byte 65536, and no later fragment writes TCP's flags (RFC 3128). */
+static __always_inline bool ip4_later_good(const struct ip4 *p)
 {
+	__u32 offset = bpf_ntohs(p->ip->frag_off) & IP_FRAGMENT_OFFSET;
+
+	if (p->proto == IPPROTO_TCP && offset == 1)
+		return false;
+	return offset * 8 + p->bytes - p->ip->ihl * 4u <= 0xffff;
+}
+
+/* Ports, and whether what steers is there at all: not of a tiny first fragment (RFC 1858). */
+static __always_inline enum ip4_result ip4_transport(void *ctx, enum hook hook, struct ip4 *p,
+						     void *end)
+{
+	__u32 least = p->proto == IPPROTO_TCP ? sizeof(struct tcphdr) : 8;
 	struct udphdr *udp = p->l4;
-	__u8 *tcp = p->l4;
+	__u32 have = p->bytes - p->ip->ihl * 4u;
 
 	if (unlikely(p->fragment == FRAGMENT_LATER))
-		return IP4_GOOD;
-	/* A fragment, or a GRE header of four bytes, may be shorter. */
-	if ((void *)(udp + 1) > end)
-		return IP4_BAD;
-	if (p->bytes < p->ip->ihl * 4u + proto_header(p->proto))
-		return IP4_BAD;
+		return ip4_later_good(p) ? IP4_GOOD : IP4_BAD;
 	p->ported = proto_has_ports(p->proto);
-	if (!p->ported)
+	if (!p->ported && p->proto != IPPROTO_ICMP)
 		return IP4_GOOD;
-	p->sport = bpf_ntohs(udp->source);
-	p->dport = bpf_ntohs(udp->dest);
-	if (p->proto == IPPROTO_TCP && (void *)(tcp + sizeof(struct tcphdr)) > end)
+	if (hook == HOOK_TC && unlikely(hook_length(ctx, hook) > sizeof(struct ethhdr) + 0xffff))
+		have = least;
+	if (have < least || (void *)(udp + 1) > end)
 		return IP4_BAD;
+	if (p->ported) {
+		p->sport = bpf_ntohs(udp->source);
+		p->dport = bpf_ntohs(udp->dest);
+	}
 	return IP4_GOOD;
 }
 
@@ -87,6 +94,7 @@ static __always_inline enum ip4_result ip4_parse(void *ctx, enum hook hook, stru
 	hook_pull_headers(ctx, hook);
 	data = hook_data(ctx, hook);
 	end = hook_data_end(ctx, hook);
+	p->end = end;
 	p->linear = end - data;
 	p->eth = data;
 	p->ip = (void *)(p->eth + 1);
@@ -105,7 +113,7 @@ static __always_inline enum ip4_result ip4_parse(void *ctx, enum hook hook, stru
 	p->l4 = likely(p->ip->ihl == 5) ? (void *)(p->ip + 1) : (void *)p->ip + p->ip->ihl * 4;
 	if (!ip4_lengths(ctx, hook, p))
 		return IP4_BAD;
-	return ip4_transport(p, end);
+	return ip4_transport(ctx, hook, p, end);
 }
 
 static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)

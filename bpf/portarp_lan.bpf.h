@@ -49,7 +49,7 @@ static __always_inline enum portarp_reason source_check(void *ctx, enum hook hoo
 
 	if (unlikely(is_dhcp(p)))
 		return PORTARP_CHECKED;
-	index = steer_from(ctx, hook, p, addr, &reason);
+	index = steer_from(p, conf, addr, &reason);
 	if (unlikely(index == OWNER_NOBODY))
 		return reason;
 	owner = bpf_map_lookup_elem(&portarp_owner, &index);
@@ -61,6 +61,8 @@ static __always_inline enum portarp_reason source_check(void *ctx, enum hook hoo
 	if (likely(word.owner.wait & PORTARP_OWNER_KNOWN)) {
 		if (!mac_equal(word.owner.mac, p->eth->h_source))
 			return PORTARP_SPOOFED;
+		if (unlikely(p->fragment))
+			frag_sent(p, conf->frag_ns, index);
 		use_mark(conf, addr, p);
 		return PORTARP_CHECKED;
 	}
@@ -79,16 +81,21 @@ static __always_inline enum portarp_reason lan_arp(void *ctx, enum hook hook,
 						   struct egress *egress)
 {
 	struct portarp_arp *arp = arp_header(ctx, hook, false);
-	__be32 target;
+	__be32 sender, target;
 
 	egress->ifindex = link->ifindex;
-	if (!arp)
+	if (!arp || !frame_is_ours(arp_frame(arp), link))
 		return PORTARP_ARP_OTHER;
 	if (arp->operation == conf->op_reply)
 		return arp_reply(ctx, hook, link);
+	sender = arp->sender;
+	target = arp->target;
+	/* This machine's neighbour entry of a shared address is nobody's to change. */
+	if (arp->operation == bpf_htons(ARPOP_REPLY))
+		return bpf_map_lookup_elem(&portarp_addr, &sender) ? PORTARP_ARP_SILENCED
+								   : PORTARP_ARP_OTHER;
 	if (arp->operation != bpf_htons(ARPOP_REQUEST) || mac_is_group(arp->sender_mac))
 		return PORTARP_ARP_OTHER;
-	target = arp->target;
 	if (!bpf_map_lookup_elem(&portarp_addr, &target))
 		return PORTARP_ARP_OTHER;
 	return arp_proxy(ctx, hook, link->mac);
@@ -107,7 +114,7 @@ static __always_inline enum portarp_reason lan_gateway(void *ctx, enum hook hook
 
 	if (unlikely(parsed == IP4_ARP))
 		return lan_arp(ctx, hook, conf, link, egress);
-	if (parsed == IP4_OTHER)
+	if (parsed == IP4_OTHER || !frame_is_ours(p.eth, link))
 		return PORTARP_OTHER;
 	address = p.ip->saddr;
 	from = bpf_map_lookup_elem(&portarp_addr, &address);
@@ -120,7 +127,7 @@ static __always_inline enum portarp_reason lan_gateway(void *ctx, enum hook hook
 	}
 	address = p.ip->daddr;
 	to = bpf_map_lookup_elem(&portarp_addr, &address);
-	if (!to || !mac_equal(p.eth->h_dest, link->mac))
+	if (!to || mac_is_group(p.eth->h_dest))
 		return reason;
 	if (unlikely(parsed == IP4_BAD))
 		return PORTARP_MALFORMED;

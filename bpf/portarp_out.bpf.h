@@ -20,13 +20,12 @@ static __always_inline enum portarp_reason out_steer(struct __sk_buff *skb, stru
 	__u32 index;
 
 	addr = bpf_map_lookup_elem(&portarp_addr, &destination);
-	if (!addr || addr->ifindex != skb->ifindex)
+	if (!addr || addr->ifindex != skb->ifindex || mac_is_group(p->eth->h_dest))
 		return PORTARP_OTHER;
-	index = steer_to(skb, HOOK_TC, p, addr, &reason);
-	if (index == OWNER_NOBODY)
-		return reason;
-	reason = owner_find(skb, HOOK_TC, index, p, destination, p->dport, PORTARP_EVENT_HELD_OWN,
-			    &owner);
+	index = steer_to(skb, HOOK_TC, p, conf, addr, &reason);
+	if (index == OWNER_NOBODY) /* this machine's own query is not its to answer */
+		return reason == PORTARP_TO_STACK ? PORTARP_ECHO_DENIED : reason;
+	reason = owner_find(skb, HOOK_TC, index, p, destination, p->dport, &owner);
 	if (reason != PORTARP_DELIVERED)
 		return reason;
 	mac_copy(p->eth->h_dest, owner.owner.mac);
@@ -43,6 +42,7 @@ out_gateway(struct __sk_buff *skb, const struct portarp_conf *conf, struct egres
 	struct ip4 p = {};
 	enum ip4_result parsed = ip4_parse(skb, HOOK_TC, &p);
 
+	p.own = 1;
 	if (parsed != IP4_GOOD)
 		return PORTARP_OTHER;
 	return out_steer(skb, &p, conf, egress);

@@ -49,7 +49,8 @@ struct hold {
 	__u32 ifindex; /* where the frame came from */
 	__be16 port;
 	__u8 proto;
-	__u8 kind; /* enum portarp_event_kind */
+	__u8 kind;  /* enum portarp_event_kind */
+	__u64 word; /* the owner, if it has become known meanwhile */
 };
 
 /* Copies the frame behind the event and hands it over: false if it is too long or the ring is full.
@@ -92,12 +93,16 @@ static __always_inline struct event_room *event_room(const struct hold *hold, __
 	return room;
 }
 
-/* An event without a frame. */
+/* An event without a frame. Questions leave half of the ring to packets that wait. */
 static __noinline void event_tell(const struct hold *hold)
 {
 	struct event_room *room = event_room(hold, 0);
 
-	if (room && bpf_ringbuf_output(&portarp_event, &room->event, sizeof(room->event), 0))
+	if (hold->kind == PORTARP_EVENT_ASK &&
+	    bpf_ringbuf_query(&portarp_event, BPF_RB_AVAIL_DATA) >
+		    bpf_ringbuf_query(&portarp_event, BPF_RB_RING_SIZE) / 2)
+		count_packet(&portarp_stats, PORTARP_EVENT_LOST, 1, 0);
+	else if (room && bpf_ringbuf_output(&portarp_event, &room->event, sizeof(room->event), 0))
 		count_packet(&portarp_stats, PORTARP_EVENT_LOST, 1, 0);
 }
 
@@ -112,7 +117,7 @@ static __always_inline __u64 owner_add(struct portarp_owner *owner, __u64 n)
  * Hands the frame to the agent. PORTARP_HELD; PORTARP_DELIVERED: the owner has become known and the
  * frame can be sent; else the reason why it is dropped.
  */
-static __always_inline int owner_hold(void *ctx, enum hook hook, const struct hold *hold)
+static __always_inline int owner_hold(void *ctx, enum hook hook, struct hold *hold)
 {
 	__u32 index = hold->owner;
 	struct portarp_owner *owner = bpf_map_lookup_elem(&portarp_owner, &index);
@@ -126,6 +131,7 @@ static __always_inline int owner_hold(void *ctx, enum hook hook, const struct ho
 		return PORTARP_HELD_LONG;
 	before.word = owner_add(owner, PORTARP_OWNER_ONE);
 	if (before.owner.wait & PORTARP_OWNER_KNOWN) {
+		hold->word = before.word;
 		reason = PORTARP_DELIVERED;
 	} else if (before.owner.wait & PORTARP_OWNER_NONE) {
 		reason = PORTARP_NO_OWNER;
@@ -142,23 +148,23 @@ static __always_inline int owner_hold(void *ctx, enum hook hook, const struct ho
 }
 
 /* Once for each hook: these are long, and called from several places. */
-static __noinline int owner_hold_xdp(struct xdp_md *ctx, const struct hold *hold)
+static __noinline int owner_hold_xdp(struct xdp_md *ctx, struct hold *hold)
 {
 	return owner_hold(ctx, HOOK_XDP, hold);
 }
 
-static __noinline int owner_hold_tc(struct __sk_buff *ctx, const struct hold *hold)
+static __noinline int owner_hold_tc(struct __sk_buff *ctx, struct hold *hold)
 {
 	return owner_hold(ctx, HOOK_TC, hold);
 }
 
 /*
  * The MAC of an owner, for a frame that is to be sent to it: PORTARP_DELIVERED and *word, or what
- * becomes of the frame instead. `kind` is that of the event if it has to wait.
+ * becomes of the frame instead.
  */
 static __always_inline enum portarp_reason owner_find(void *ctx, enum hook hook, __u32 index,
 						      const struct ip4 *p, __be32 addr, __u16 port,
-						      __u8 kind, union owner_word *word)
+						      union owner_word *word)
 {
 	struct portarp_owner *owner;
 	struct hold hold;
@@ -178,10 +184,10 @@ static __always_inline enum portarp_reason owner_find(void *ctx, enum hook hook,
 	hold.ifindex = hook_ifindex(ctx, hook);
 	hold.port = bpf_htons(port);
 	hold.proto = p->proto;
-	hold.kind = kind;
+	hold.kind = p->own ? PORTARP_EVENT_HELD_OWN : PORTARP_EVENT_HELD;
 	reason = hook == HOOK_XDP ? owner_hold_xdp(ctx, &hold) : owner_hold_tc(ctx, &hold);
 	if (reason == PORTARP_DELIVERED)
-		*word = owner_read(owner);
+		word->word = hold.word;
 	return reason;
 }
 

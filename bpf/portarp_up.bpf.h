@@ -18,10 +18,37 @@ static __always_inline void deliver_rewrite(struct ip4 *p, const __u8 *from, con
 	p->ip->ttl--;
 }
 
-/*
- * A packet for a shared address goes on to its owner, as a router forwards it. What the kernel has
- * to answer (TTL, MTU) or to cut passes to it, and comes again to portarp_lan_out.
- */
+/* Longer than the LAN takes, and not cut to size on its way out. */
+static __always_inline bool too_big(void *ctx, enum hook hook, const struct ip4 *p, __u16 mtu)
+{
+	const __u8 *l4 = p->l4;
+	__u32 headers = p->ip->ihl * 4 + sizeof(struct udphdr);
+
+	if (likely(p->bytes <= mtu) && !hook_is_gso(ctx, hook))
+		return false;
+	if (!hook_is_gso(ctx, hook))
+		return true;
+	if (p->proto == IPPROTO_TCP && (void *)(l4 + sizeof(struct tcphdr)) <= p->end)
+		headers = p->ip->ihl * 4 + (l4[12] >> 4) * 4;
+	return headers + ((struct __sk_buff *)ctx)->gso_size > mtu;
+}
+
+/* What only the kernel does: it comes again to portarp_lan_out. */
+static __always_inline bool not_ours(void *ctx, enum hook hook, const struct ip4 *p,
+				     const struct portarp_addr *addr, enum portarp_reason *reason)
+{
+	if (unlikely(p->ip->ttl <= 1))
+		*reason = PORTARP_TTL;
+	else if (unlikely(p->ip->ihl != 5))
+		*reason = PORTARP_TO_STACK; /* options may want to be answered */
+	else if (unlikely(too_big(ctx, hook, p, addr->mtu)))
+		*reason = PORTARP_TOO_BIG;
+	else
+		return false;
+	return true;
+}
+
+/* A packet for a shared address goes on to its owner, as a router forwards it. */
 static __always_inline enum portarp_reason deliver(void *ctx, enum hook hook, struct ip4 *p,
 						   const struct portarp_conf *conf,
 						   const struct portarp_addr *addr,
@@ -31,15 +58,12 @@ static __always_inline enum portarp_reason deliver(void *ctx, enum hook hook, st
 	enum portarp_reason reason;
 	__u32 index;
 
-	if (unlikely(p->ip->ttl <= 1))
-		return PORTARP_TTL;
-	if (unlikely(p->bytes > addr->mtu) && !hook_is_gso(ctx, hook))
-		return PORTARP_TOO_BIG;
-	index = steer_to(ctx, hook, p, addr, &reason);
+	if (unlikely(not_ours(ctx, hook, p, addr, &reason)))
+		return reason;
+	index = steer_to(ctx, hook, p, conf, addr, &reason);
 	if (unlikely(index == OWNER_NOBODY))
 		return reason;
-	reason =
-		owner_find(ctx, hook, index, p, p->ip->daddr, p->dport, PORTARP_EVENT_HELD, &owner);
+	reason = owner_find(ctx, hook, index, p, p->ip->daddr, p->dport, &owner);
 	if (unlikely(reason != PORTARP_DELIVERED))
 		return reason;
 	if (unlikely(owner.owner.wait & PORTARP_OWNER_UP)) {
@@ -60,7 +84,7 @@ static __always_inline enum portarp_reason up_arp(void *ctx, enum hook hook,
 	struct portarp_arp *arp = arp_header(ctx, hook, true);
 
 	egress->ifindex = link->ifindex;
-	if (!arp)
+	if (!arp || !frame_is_ours(arp_frame(arp), link))
 		return PORTARP_ARP_OTHER;
 	if (arp->operation == conf->op_request)
 		return arp_request(ctx, hook, conf, link);

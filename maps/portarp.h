@@ -106,6 +106,7 @@
 	X(ECHO_DENIED, DROP, "an echo request without an owner, by policy")                        \
 	X(ECHO_FULL, DROP, "no identifier of the set is free for this ping")                       \
 	X(PROTO_UNKNOWN, DROP, "a protocol without ports, and no host is known to use it")         \
+	X(FLOW_FULL, DROP, "the table of what has no ports is full")                               \
 	X(TTL, PASS, "TTL ends here: the kernel tells the sender")                                 \
 	X(TOO_BIG, PASS, "longer than the LAN's MTU: the kernel fragments or tells the sender")    \
 	X(TO_STACK, PASS, "left to the kernel's way: the headers are not plain")                   \
@@ -253,6 +254,7 @@ _Static_assert(sizeof(struct portarp_mine) == 88, "portarp_mine is an ABI");
 enum portarp_flow_kind {
 	PORTARP_FLOW_ECHO = 1, /* id: identifier; who answers a peer's echo requests */
 	PORTARP_FLOW_PROTO,    /* id: pseudo-port; SPI of ESP and AH, key of GRE, port of SCTP */
+	PORTARP_FLOW_SENT, /* the same of what was sent, where the directions' differ: ESP, AH */
 };
 
 /* What has no port that tells its owner: learned, with an expiry. */
@@ -298,17 +300,19 @@ struct portarp_frag_key {
 	__be32 src, dst;
 	__be16 id;
 	__u8 proto;
-	__u8 pad;
+	__u8 sent; /* 0: whom it is for; 1: who sent it, for ICMP errors about it */
 };
 
 _Static_assert(sizeof(struct portarp_frag_key) == 12, "portarp_frag_key is an ABI");
 
 struct portarp_frag {
 	__u64 expires_ns;
-	__u32 owner;
-	__u8 known; /* 0: later fragments wait at the agent for the first */
+	__u32 owner; /* PORTARP_FRAG_LOCAL: this machine's kernel */
+	__u8 known;  /* 0: later fragments wait at the agent for the first */
 	__u8 pad[3];
 };
+
+#define PORTARP_FRAG_LOCAL 0xfffffffe
 
 _Static_assert(sizeof(struct portarp_frag) == 16, "portarp_frag is an ABI");
 
@@ -340,7 +344,7 @@ struct portarp_event {
 	__u32 owner;
 	__u32 ifindex; /* where the frame came from; HELD and FRAG: to be sent on
 			  portarp_addr.ifindex */
-	__u16 number;
+	__u16 number;  /* FRAG: 1 = sent by this machine itself, TTL stays */
 	__u16 length;
 	struct portarp_frag_key frag; /* FRAG, FRAG_KNOWN */
 };

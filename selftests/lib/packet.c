@@ -10,13 +10,14 @@
 
 #include "packet.h"
 
-#define ETH_LEN 14
-#define IP4_LEN 20
-#define IP6_LEN 40
-#define TCP_LEN 20
-#define UDP_LEN 8
-#define EXT_LEN 8
-#define V6_FRAG 44
+#define ETH_LEN	 14
+#define IP4_LEN	 20
+#define IP6_LEN	 40
+#define TCP_LEN	 20
+#define UDP_LEN	 8
+#define EXT_LEN	 8
+#define ICMP_LEN 8
+#define V6_FRAG	 44
 
 __u16 packet_get16(const __u8 *at)
 {
@@ -169,12 +170,23 @@ static __u8 *put_udp(const struct packet_spec *spec, __u8 *at)
 	return at + UDP_LEN;
 }
 
+static __u8 *put_icmp(const struct packet_spec *spec, __u8 *at)
+{
+	at[0] = spec->icmp_type;
+	at[1] = spec->icmp_code;
+	packet_put16(at + 2, 0);
+	packet_put32(at + 4, spec->icmp_rest);
+	return at + ICMP_LEN;
+}
+
 static __u8 *put_l4(const struct packet_spec *spec, __u8 *at)
 {
 	if (!spec->proto || spec->proto == IPPROTO_TCP)
 		at = put_tcp(spec, at);
 	else if (spec->proto == IPPROTO_UDP)
 		at = put_udp(spec, at);
+	else if (spec->proto == IPPROTO_ICMP)
+		at = put_icmp(spec, at);
 	if (spec->data)
 		memcpy(at, spec->data, spec->data_len);
 	for (size_t i = 0; !spec->data && i < spec->data_len; i++)
@@ -190,6 +202,8 @@ static size_t l4_len_of(const struct packet_spec *spec)
 		len += TCP_LEN + ((spec->opt_len + 3) & ~3);
 	else if (spec->proto == IPPROTO_UDP)
 		len += UDP_LEN;
+	else if (spec->proto == IPPROTO_ICMP)
+		len += ICMP_LEN;
 	return len;
 }
 
@@ -257,6 +271,8 @@ void packet_build(const struct packet_spec *spec, struct packet *packet)
 	view.proto = spec->proto ? spec->proto : IPPROTO_TCP;
 	put_l4(spec, at);
 	packet->len = view.end + spec->trailer;
+	if (view.proto == IPPROTO_ICMP)
+		packet_put16(packet->b + view.l4 + 2, ~packet_sum(packet->b + view.l4, l4_len, 0));
 	if (view.proto != IPPROTO_TCP && view.proto != IPPROTO_UDP)
 		return;
 	if (spec->check != PACKET_CHECK_NONE)
@@ -368,6 +384,14 @@ bool packet_checks_good(const struct packet *packet)
 	if (view.proto == IPPROTO_UDP && !view.v6 && !check)
 		return true;
 	return check == packet_l4_check(packet, &view);
+}
+
+bool packet_ip4_check_good(const struct packet *packet)
+{
+	struct packet_view view = { .l3 = ETH_LEN };
+
+	return packet->len >= ETH_LEN + IP4_LEN &&
+	       packet_get16(packet->b + ETH_LEN + 10) == packet_ip_check(packet, &view);
 }
 
 void packet_aim_l4_check(struct packet *packet, __u16 check)

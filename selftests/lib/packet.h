@@ -75,7 +75,9 @@ struct packet_spec {
 	__u16 v6_frag;	   /* offset and M of the fragment header among them */
 	__u16 flags;	   /* enum packet_tcp_flag */
 	__u32 seq, ack;
-	__s32 window; /* 0 = 64240 */
+	__s32 window;		   /* 0 = 64240 */
+	__u8 icmp_type, icmp_code; /* proto 1, its 8 bytes of header before `data` */
+	__u32 icmp_rest;	   /* bytes 4 to 7: identifier and sequence number */
 	__u8 opt_len;
 	const char *opt; /* TCP options; padded with EOL to 32 bits */
 	__u16 data_len;
@@ -111,6 +113,9 @@ void packet_set_l4_check(struct packet *packet, const struct packet_view *view, 
 
 /* Both checksums of the frame are what they should be. */
 bool packet_checks_good(const struct packet *packet);
+
+/* The header checksum of an untagged IPv4 frame, whatever it carries. */
+bool packet_ip4_check_good(const struct packet *packet);
 
 /* Changes the last two bytes (of at least two even-aligned payload bytes) until the right L4
  * checksum is `check`, and writes it. */
