@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libgen.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,11 +144,33 @@ static int start(struct agent *agent, char *error, size_t error_len)
 	return err;
 }
 
+/* Files that root has made and that are opened again later belong to the user. */
+static void give_files(const struct settings *settings, const char *user)
+{
+	static const char *const of_state[] = { "", "-wal", "-shm" };
+	const struct passwd *entry = getpwnam(user);
+	char path[256], name[270];
+
+	if (!entry)
+		return;
+	settings_state_path(settings, path, sizeof(path));
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s%s", path, of_state[i]);
+		if (chown(name, entry->pw_uid, entry->pw_gid) && errno != ENOENT)
+			log_warn("%s: not given to %s: %s", name, user, strerror(errno));
+	}
+	if (settings->assignments && chown(settings->assignments, entry->pw_uid, entry->pw_gid))
+		log_warn("%s: not given to %s: %s", settings->assignments, user, strerror(errno));
+}
+
 static int drop(struct agent *agent, char *error, size_t error_len)
 {
 	uint64_t keep = 1ULL << CAP_NET_ADMIN | 1ULL << CAP_NET_RAW | 1ULL << CAP_BPF;
-	int err = daemon_drop_privileges(agent->settings.user, keep);
+	int err;
 
+	if (agent->settings.user)
+		give_files(&agent->settings, agent->settings.user);
+	err = daemon_drop_privileges(agent->settings.user, keep);
 	if (err)
 		snprintf(error, error_len, "cannot become user %s: %s",
 			 agent->settings.user ? agent->settings.user : "root", strerror(-err));
