@@ -133,7 +133,8 @@ static int close_all(void **state)
 	char line[128];
 
 	(void)state;
-	kill(agent, SIGTERM);
+	if (agent > 0)
+		kill(agent, SIGTERM);
 	waitpid(agent, NULL, 0);
 	close(owners);
 	portarp_maps_unpin(instance);

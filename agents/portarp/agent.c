@@ -125,11 +125,29 @@ bool agent_may_warn(struct agent *agent)
 	return true;
 }
 
+bool agent_take(struct agent *agent, struct budget *budget, unsigned int each_second)
+{
+	uint64_t now_ms = agent->clock_ms();
+
+	if (!budget->filled_ms || now_ms - budget->filled_ms >= MS_PER_S) {
+		budget->filled_ms = now_ms;
+		budget->left = each_second;
+	}
+	if (!budget->left)
+		return false;
+	budget->left--;
+	return true;
+}
+
 void agent_ask(struct agent *agent, const struct shared *shared, uint16_t port, const uint8_t *mac)
 {
 	struct arp_message question = { .addr_be = shared->addr_be, .port = port };
 	uint8_t frame[ARP_FRAME_BYTES];
 
+	if (!mac && !agent_take(agent, &agent->asks, ASKS_A_SECOND)) {
+		agent->counter[COUNT_ASK_LIMITED]++;
+		return;
+	}
 	memcpy(question.from, shared->record.src_mac, 6);
 	if (mac)
 		memcpy(question.to, mac, 6);

@@ -38,6 +38,16 @@
 #define HOLD_LOST_MS   50   /* what was counted but has not come by then will not come */
 #define HOLD_BYTES_MAX (64u << 20)
 
+/* A second's share of what strangers can cause: questions to everyone on a LAN, and lines of the
+ * log of assignments. */
+#define ASKS_A_SECOND	1000
+#define CLAIMS_A_SECOND 1000
+
+struct budget {
+	uint64_t filled_ms;
+	unsigned int left;
+};
+
 struct settings {
 	char *instance, *user, *control, *metrics, *log, *log_level, *state, *assignments;
 	char *commands;
@@ -53,6 +63,7 @@ struct settings {
 	X(DROPPED, "dropped", "dropped: the owner has gone, or no memory is left for packets")     \
 	X(LOST, "lost", "counted as waiting but never seen here")                                  \
 	X(ASKED, "asked", "PE-ARP questions")                                                      \
+	X(ASK_LIMITED, "ask_limited", "questions to everyone that were not sent: too many")        \
 	X(ANSWERS, "answers", "PE-ARP answers and announcements that were believed")               \
 	X(REFUSED_LEASE, "refused_lease", "claims that contradict a lease")                        \
 	X(REFUSED_UNGIVEN, "refused_ungiven", "claims of ports that nobody was given")             \
@@ -123,6 +134,7 @@ struct agent {
 	struct use *use;
 	FILE *assignments;
 
+	struct budget asks, claims;
 	uint64_t counter[AGENT_COUNTER_COUNT];
 	uint64_t started_ms, warned_ms;
 	bool restoring;
@@ -151,6 +163,8 @@ void agent_tick(struct agent *agent); /* holds, fragments, contests */
 void agent_slow(struct agent *agent); /* every second: age, expiry, use */
 /* At most one such line a second: what a stranger can cause must not fill a log. */
 bool agent_may_warn(struct agent *agent);
+/* Takes one of at most `each_second`; false: none is left. */
+bool agent_take(struct agent *agent, struct budget *budget, unsigned int each_second);
 /* One line of RFC 7422's kind: what has happened to a grant. */
 void agent_assignment(struct agent *agent, const struct grant *grant, const char *what);
 /* A PE-ARP question about `port`: to everyone, or to `mac`. */

@@ -206,7 +206,8 @@ static void claim_free_ports(struct agent *agent, struct shared *shared, const s
 		refuse(agent, message, COUNT_REFUSED_TAKEN);
 		return;
 	}
-	if (ports->range && ranges_of(shared, message->from) >= PORTARP_RANGES) {
+	if ((ports->range && ranges_of(shared, message->from) >= PORTARP_RANGES) ||
+	    !agent_take(agent, &agent->claims, CLAIMS_A_SECOND)) {
 		refuse(agent, message, COUNT_REFUSED_FULL);
 		return;
 	}

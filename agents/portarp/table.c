@@ -189,8 +189,11 @@ int table_add(struct table *table, uint32_t addr_be, const struct portarp_addr *
 			     record.flags & PORTARP_ADDR_OPEN ? 0 : PORTARP_OWNER_NONE);
 	choose_use(table, &record);
 	shared = new_shared(table, addr_be, &record);
-	if (!shared)
+	if (!shared) {
+		if (record.use)
+			table->use_used[record.use - 1] = false;
 		return -ENOMEM;
+	}
 	err = table_write(table, shared);
 	if (err) {
 		table_remove(table, shared);
@@ -433,14 +436,13 @@ static int give_range(struct table *table, struct shared *shared, const struct p
 	return 0;
 }
 
-static void take_range(struct table *table, struct grant *grant)
+static void take_range(struct table *table, struct shared *shared, const struct ports *ports,
+		       uint32_t owner)
 {
-	struct shared *shared = grant->shared;
-
-	write_range(table, shared, &grant->ports, 0);
+	write_range(table, shared, ports, 0);
 	shared->ranges--;
-	owner_change(table_word(table, grant->owner), NULL, PORTARP_OWNER_NONE);
-	table->place[grant->owner].shared = NULL;
+	owner_change(table_word(table, owner), NULL, PORTARP_OWNER_NONE);
+	table->place[owner].shared = NULL;
 	leave_block(table, shared);
 }
 
@@ -486,8 +488,11 @@ int table_give(struct table *table, struct shared *shared, const struct ports *p
 		return err;
 	if (!grant)
 		grant = new_grant(table, shared, ports, mac, owner);
-	if (!grant)
+	if (!grant) {
+		if (ports->range)
+			take_range(table, shared, ports, owner);
 		return -ENOMEM;
+	}
 	grant->leased |= leased;
 	err = sharer_put(table, grant);
 	if (err) {
@@ -547,7 +552,7 @@ void table_take(struct table *table, struct grant *grant)
 
 	sharer_drop(table, grant);
 	if (grant->ports.range)
-		take_range(table, grant);
+		take_range(table, shared, &grant->ports, grant->owner);
 	else
 		owner_change(table_word(table, grant->owner), NULL, nobody);
 	free_grant(table, grant);
