@@ -11,6 +11,7 @@
 
 #include "srv.h"
 
+#define LETTERS		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define SRV_FIXED_BYTES 6 /* priority, weight, port */
 
 uint32_t srv_random(void)
@@ -163,8 +164,8 @@ bool srv_service_name(const char *service, const char *protocol, bool numeric, c
 	/* A name that the system does not know may still have SRV records. */
 	if (found)
 		service = found->s_name;
-	if (!*service || service[strspn(service, "abcdefghijklmnopqrstuvwxyz"
-						 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")])
+	/* At least one letter (RFC 6335, 5.1), so no number that is no port. */
+	if (!service[strcspn(service, LETTERS)] || service[strspn(service, LETTERS "0123456789-_")])
 		return false;
 	return snprintf(name, len, "%s", service) < (int)len;
 }
