@@ -190,6 +190,11 @@ static void test_with_fixed(void **state)
 				 "\"address\":\"2001:DB8:0::5\"}"),
 			 0);
 	expect("web.example.net", ns_t_aaaa, "web.example.net 60 AAAA 2001:db8::5");
+	assert_int_equal(publish("{\"name\":\"web.example.net\",\"type\":\"A\",\"ttl\":900,"
+				 "\"address\":\"192.0.2.2\"}"),
+			 0);
+	expect("web.example.net", ns_t_a, /* the file's is the smallest */
+	       "web.example.net 300 A 192.0.2.1\nweb.example.net 300 A 192.0.2.2");
 	assert_int_equal(withdraw("web.example.net.", "", -1), 2);
 	expect("web.example.net", ns_t_a, "web.example.net 300 A 192.0.2.1");
 	expect("web.example.net", ns_t_aaaa, "");

@@ -35,6 +35,11 @@ static int setup(void **state)
 		to += sprintf(to, "many 300 SRV 0 0 80 h%02d\n", i % 16);
 		to += sprintf(to, "h%02d 300 AAAA 2001:db8::%d\n", i % 16, i);
 	}
+	for (int i = 0; i < 8; i++) { /* servers fit into 512 bytes, their glue does not */
+		to += sprintf(to, "wide 300 NS ns%d.wide\nwide2 300 NS h%02d\n", i, i);
+		to += sprintf(to, "ns%d.wide 300 AAAA 2001:db8::%d\n", i, i);
+		to += sprintf(to, "ns%d.wide 300 A 192.0.2.%d\n", i, i);
+	}
 	fixture = calloc(1, sizeof(*fixture));
 	dns_fixture_open(fixture, zone);
 	free(zone);
@@ -379,6 +384,23 @@ static void test_left_out(void **state)
 	assert_int_equal(count_lines(reply->section[ns_s_ar]), 40);
 }
 
+/* Glue may not, or a resolver might know no server to ask (RFC 9471). */
+static void test_glue(void **state)
+{
+	const struct dns_reply *reply = ask_size("a.wide.example.net", ns_t_a, 0);
+
+	(void)state;
+	assert_int_equal(count_lines(reply->section[ns_s_ns]), 8);
+	assert_true(reply->tc);
+	reply = ask_size("a.wide.example.net", ns_t_a, 1232);
+	assert_int_equal(count_lines(reply->section[ns_s_ar]), 16);
+	assert_false(reply->tc);
+	reply = ask_size("a.wide2.example.net", ns_t_a, 0); /* addresses that can be asked for */
+	assert_int_equal(count_lines(reply->section[ns_s_ns]), 8);
+	assert_in_range(count_lines(reply->section[ns_s_ar]), 1, 15);
+	assert_false(reply->tc);
+}
+
 /* ---- rate limits */
 
 struct outcome {
@@ -493,17 +515,12 @@ static void test_rates_of_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_dropped),
-		TEST(test_cut_off),
-		TEST(test_malformed),
-		TEST(test_other_operations),
-		TEST(test_edns),
-		TEST(test_subnet),
-		TEST(test_cookies),
-		TEST(test_truncation),
-		TEST(test_left_out),
-		TEST(test_rates),
-		TEST(test_rates_with_cookie),
+		TEST(test_dropped),	  TEST(test_cut_off),
+		TEST(test_malformed),	  TEST(test_other_operations),
+		TEST(test_edns),	  TEST(test_subnet),
+		TEST(test_cookies),	  TEST(test_truncation),
+		TEST(test_left_out),	  TEST(test_glue),
+		TEST(test_rates),	  TEST(test_rates_with_cookie),
 		TEST(test_rates_of_many),
 	};
 

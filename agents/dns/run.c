@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +16,8 @@
 #include "../lib/metrics.h"
 #include "dns.h"
 
-#define STATUS_TICKS 10
+#define STATUS_TICKS	 10
+#define DESCRIPTORS_KEPT 256 /* for everything else */
 
 int64_t dns_now(void)
 {
@@ -54,8 +56,17 @@ int dns_read_zones(const struct settings *settings, struct zones *zones, char *e
 	return rc;
 }
 
+/* Without descriptors left, accept() would fail for ever: there are fewer connections then. */
 static void apply_limits(struct dns *dns)
 {
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur > 2 * DESCRIPTORS_KEPT &&
+	    dns->settings.tcp_connections > limit.rlim_cur - DESCRIPTORS_KEPT) {
+		dns->settings.tcp_connections = limit.rlim_cur - DESCRIPTORS_KEPT;
+		log_warn("the limit of open files allows only %u TCP connections",
+			 dns->settings.tcp_connections);
+	}
 	dns->server.udp_size = dns->settings.udp_size;
 	rrl_set(dns->server.rrl, dns->settings.rate, dns->settings.slip);
 }

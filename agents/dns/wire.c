@@ -7,7 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <libknot/libknot.h>
+#include <libknot/cookies.h>
+#include <libknot/descriptor.h>
+#include <libknot/dname.h>
+#include <libknot/errcode.h>
+#include <libknot/packet/pkt.h>
+#include <libknot/rrtype/opt.h>
+#include <libknot/rrtype/rdname.h>
+#include <libknot/rrtype/soa.h>
 #include <libzscanner/scanner.h>
 
 #include "wire.h"
@@ -90,13 +97,6 @@ int wire_name_below(const uint8_t *name, const uint8_t *above)
 	int labels = knot_dname_in_bailiwick(name, above);
 
 	return labels < 0 ? -1 : labels;
-}
-
-const char *wire_type_text(uint16_t type, char text[16])
-{
-	if (knot_rrtype_to_string(type, text, 16) < 0)
-		snprintf(text, 16, "TYPE%u", type);
-	return text;
 }
 
 /* ---- zone files */

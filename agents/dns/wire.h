@@ -38,8 +38,6 @@ bool wire_name_equal(const uint8_t *a, const uint8_t *b); /* RFC 4343: case does
 /* How many labels `name` has below `above`; -1 if it is not below or equal. */
 int wire_name_below(const uint8_t *name, const uint8_t *above);
 
-const char *wire_type_text(uint16_t type, char text[16]);
-
 /* ---- records */
 
 struct wire_record {
