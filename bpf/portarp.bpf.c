@@ -10,6 +10,7 @@
  */
 #include "portarp_lan.bpf.h"
 #include "portarp_out.bpf.h"
+#include "portarp_plain.bpf.h"
 
 /* Set before loading: programs keep only their role's half. */
 const volatile __u8 portarp_role = PORTARP_GATEWAY;
@@ -55,11 +56,17 @@ static __always_inline int up_run(void *ctx, enum hook hook)
 	const struct portarp_conf *conf;
 	struct egress egress = {};
 	__u32 zero = 0;
+	int code;
 
 	conf = bpf_map_lookup_elem(&portarp_conf, &zero);
 	link = conf ? link_of(conf, hook_ifindex(ctx, hook)) : NULL;
 	if (!link)
 		return finish(ctx, hook, PORTARP_OTHER, &egress);
+	if (hook == HOOK_XDP && portarp_role == PORTARP_GATEWAY) {
+		code = up_plain(ctx, conf, link);
+		if (likely(code >= 0))
+			return code;
+	}
 	return finish(ctx, hook, up_gateway(ctx, hook, conf, link, &egress), &egress);
 }
 

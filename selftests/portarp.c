@@ -2,9 +2,6 @@
 /* link: selftests/lib/packet.c selftests/lib/portarp_fixture.c selftests/lib/assume.c */
 /*
  * selftests/portarp.c - the gateway's common packets: whose they are, what leaves, what is refused.
- *
- * ONE has a = 6, k = 8 (RFC 7597, appendix A: PSID 0x34 has 1232-1235, 2256-2259 ...), owner PSID
- * is sharer PSID. TWO has a = 0, k = 4 and single ports.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -18,14 +15,9 @@
 
 #include "selftests/lib/portarp_fixture.h"
 
-#define ONE	  htonl(0xcb007101) /* 203.0.113.1 */
-#define TWO	  htonl(0xcb007102)
-#define ONE_ADDR  PACKET_V4(203, 0, 113, 1)
-#define TWO_ADDR  PACKET_V4(203, 0, 113, 2)
-#define PEER_ADDR PACKET_V4(192, 0, 2, 10)
-#define TWO_FIRST 256
-#define WEB_OWNER 300 /* who has port 80 of TWO */
-#define UP_OWNER  301 /* PSID 3 of TWO is beyond the uplink */
+#define ONE_ADDR  PFIX_ONE_ADDR
+#define TWO_ADDR  PFIX_TWO_ADDR
+#define PEER_ADDR PFIX_PEER_ADDR
 
 static struct pfix fx;
 static struct portarp_addr one, two;
@@ -47,20 +39,7 @@ static int tear_down(void **state)
 static int fill(void **state)
 {
 	(void)state;
-	pfix_clear(&fx);
-	fx.gso_size = fx.gso_segments = 0;
-	pfix_address(&fx, ONE, 6, 8, 0, 0, &one);
-	pfix_address(&fx, TWO, 0, 4, TWO_FIRST, 1, &two);
-	for (int i = 0; i < 256; i++)
-		pfix_owner(&fx, i, i, PORTARP_OWNER_KNOWN);
-	for (int i = 0; i < 16; i++)
-		pfix_owner(&fx, TWO_FIRST + i, 0x1000 + i, PORTARP_OWNER_KNOWN);
-	pfix_owner(&fx, 0x35, 0x35, PORTARP_OWNER_NONE);
-	pfix_owner(&fx, 0x36, 0x36, PORTARP_OWNER_KNOWN | PORTARP_OWNER_STALE);
-	pfix_owner(&fx, WEB_OWNER, 0x2000, PORTARP_OWNER_KNOWN);
-	fx.port[80].owner = 1 + WEB_OWNER;
-	pfix_owner(&fx, UP_OWNER, 0x3000, PORTARP_OWNER_KNOWN | PORTARP_OWNER_UP);
-	fx.port[90].owner = 1 + UP_OWNER;
+	pfix_fill_gateway(&fx, &one, &two);
 	return 0;
 }
 
@@ -203,11 +182,258 @@ static void test_from_sharers(void **state)
 	}
 }
 
+/* ---- what rows cannot say */
+
+static void build(const struct isthmus_addr *src, __u16 sport, const struct isthmus_addr *dst,
+		  __u16 dport, bool lan, int sharer, struct packet *in)
+{
+	struct packet_spec spec = { .src = *src,
+				    .dst = *dst,
+				    .sport = sport,
+				    .dport = dport,
+				    .proto = IPPROTO_UDP,
+				    .data_len = 20 };
+
+	memcpy(spec.dst_mac, lan ? fx.lan_mac : fx.up_mac, 6);
+	pfix_mac(sharer, spec.src_mac);
+	packet_build(&spec, in);
+}
+
+static const struct isthmus_addr one_addr = ONE_ADDR, two_addr = TWO_ADDR, peer_addr = PEER_ADDR;
+
+static void expect(enum pfix_program program, const struct packet *in, int reason,
+		   const struct packet *want)
+{
+	struct pfix_result result;
+
+	pfix_run(&fx, program, in, &result);
+	assert_string_equal(pfix_reason_name(result.reason), pfix_reason_name(reason));
+	assert_int_equal(result.verdict, pfix_verdict(program, reason));
+	assert_true(pfix_same(&result.out, want ? want : in));
+}
+
+/* Two sharers of one address, and of two: straight back to the LAN, if the sender may. */
+static void test_between_sharers(void **state)
+{
+	struct packet in, want;
+	__u8 mac[6];
+
+	(void)state;
+	for (int program = PFIX_LAN_XDP; program <= PFIX_LAN_TC; program++) {
+		build(&one_addr, 1232, &one_addr, 1228, true, 0x34, &in);
+		pfix_mac(0x33, mac);
+		pfix_forwarded(&in, fx.lan_mac, mac, &want);
+		expect(program, &in, PORTARP_DELIVERED, &want);
+		build(&one_addr, 1232, &two_addr, 80, true, 0x34, &in);
+		pfix_mac(0x2000, mac);
+		pfix_forwarded(&in, fx.lan_mac, mac, &want);
+		expect(program, &in, PORTARP_DELIVERED, &want);
+		build(&one_addr, 1228, &two_addr, 80, true, 0x34, &in);
+		expect(program, &in, PORTARP_SPOOFED, NULL);
+		/* From inside, by who has no shared address. */
+		build(&peer_addr, 5, &one_addr, 1232, true, 0x77, &in);
+		pfix_mac(0x34, mac);
+		pfix_forwarded(&in, fx.lan_mac, mac, &want);
+		expect(program, &in, PORTARP_DELIVERED, &want);
+		/* Multicast from a shared address is checked, and then the kernel's. */
+		build(&one_addr, 1232, &peer_addr, 5, true, 0x34, &in);
+		memset(in.b, 0xff, 6);
+		expect(program, &in, PORTARP_CHECKED, NULL);
+		build(&one_addr, 1228, &peer_addr, 5, true, 0x34, &in);
+		memset(in.b, 0xff, 6);
+		expect(program, &in, PORTARP_SPOOFED, NULL);
+	}
+}
+
+/* Cascade: the port is behind the gateway above. */
+static void test_beyond_uplink(void **state)
+{
+	static const __u8 gateway_mac[6] = { 2, 0x5a, 0, 0, 0x30, 0 };
+	struct portarp_conf conf;
+	struct packet in, want;
+
+	(void)state;
+	pfix_get_conf(&fx, &conf);
+	conf.up_ifindex = fx.up;
+	memcpy(conf.up_mac, fx.up_mac, 6);
+	pfix_set_conf(&fx, &conf);
+	for (int program = PFIX_UP_XDP; program <= PFIX_LAN_TC; program++) {
+		build(&peer_addr, 5, &two_addr, 90, program >= PFIX_LAN_XDP, 0x77, &in);
+		pfix_forwarded(&in, fx.up_mac, gateway_mac, &want);
+		expect(program, &in, PORTARP_DELIVERED, &want);
+	}
+	/* What the kernel sends keeps its TTL. */
+	want = in;
+	memcpy(want.b, gateway_mac, 6);
+	memcpy(want.b + 6, fx.up_mac, 6);
+	expect(PFIX_OUT, &in, PORTARP_DELIVERED, &want);
+}
+
+/* What the kernel sends: the owner's MAC, nothing else; a multicast frame stays. */
+static void test_own_packets(void **state)
+{
+	struct packet_spec spec = { .src = PEER_ADDR,
+				    .dst = ONE_ADDR,
+				    .sport = 5,
+				    .dport = 1232,
+				    .ttl = 1,
+				    .ip_opt = "\x94\x04\0\0",
+				    .ip_opt_len = 4,
+				    .data_len = 30,
+				    .check = PACKET_CHECK_BAD };
+	struct packet in, want;
+
+	(void)state;
+	memcpy(spec.dst_mac, router_mac, 6);
+	memcpy(spec.src_mac, fx.lan_mac, 6);
+	packet_build(&spec, &in);
+	want = in;
+	pfix_mac(0x34, want.b);
+	expect(PFIX_OUT, &in, PORTARP_ADMITTED, &want);
+	memset(in.b, 0xff, 6);
+	expect(PFIX_OUT, &in, PORTARP_OTHER, NULL);
+	spec.dport = 1236;
+	packet_build(&spec, &in);
+	expect(PFIX_OUT, &in, PORTARP_NO_OWNER, NULL);
+	spec.dst = peer_addr;
+	packet_build(&spec, &in);
+	expect(PFIX_OUT, &in, PORTARP_OTHER, NULL);
+	/* Not by this device. */
+	two.ifindex = fx.up;
+	pfix_put(&fx, "portarp_addr", &(__be32){ PFIX_TWO }, &two);
+	spec.dst = two_addr;
+	packet_build(&spec, &in);
+	expect(PFIX_OUT, &in, PORTARP_OTHER, NULL);
+}
+
+/* Segments count, and it is they that the MTU is for. */
+static void test_gso(void **state)
+{
+	struct packet_spec spec = {
+		.src = PEER_ADDR, .dst = ONE_ADDR, .dport = 1232, .data_len = 2800
+	};
+	struct packet in, want;
+	__u8 mac[6];
+
+	(void)state;
+	memcpy(spec.dst_mac, fx.up_mac, 6);
+	pfix_mac(0x34, mac);
+	packet_build(&spec, &in);
+	expect(PFIX_UP_TC, &in, PORTARP_TOO_BIG, NULL);
+	fx.gso_size = 1400;
+	fx.gso_segments = 2;
+	pfix_forwarded(&in, fx.lan_mac, mac, &want);
+	expect(PFIX_UP_TC, &in, PORTARP_DELIVERED, &want);
+	fx.gso_size = 1460;
+	expect(PFIX_UP_TC, &in, PORTARP_DELIVERED, &want);
+	fx.gso_size = 1461;
+	expect(PFIX_UP_TC, &in, PORTARP_TOO_BIG, NULL);
+}
+
+/* Unknown owner of a source port: asked for, with no packet kept. */
+static void test_unverified(void **state)
+{
+	struct pfix_result result;
+	struct packet in;
+
+	(void)state;
+	for (int program = PFIX_LAN_XDP; program <= PFIX_LAN_TC; program++) {
+		const struct portarp_event *event = &fx.event[0].event;
+
+		build(&one_addr, 1244, &peer_addr, 5, true, 0x37, &in);
+		pfix_run(&fx, program, &in, &result);
+		assert_int_equal(result.reason, PORTARP_UNVERIFIED);
+		assert_int_equal(result.events, 1);
+		assert_int_equal(event->kind, PORTARP_EVENT_ASK);
+		assert_int_equal(event->owner, PFIX_ASKED);
+		assert_int_equal(event->addr, PFIX_ONE);
+		assert_int_equal(event->port, htons(1244));
+		assert_int_equal(event->proto, IPPROTO_UDP);
+		assert_int_equal(event->ifindex, fx.lan);
+		assert_int_equal(event->length, 0);
+		assert_int_equal(fx.owner[PFIX_ASKED].wait, 0);
+	}
+}
+
+/* Questions stop at half of the ring: the rest is for packets that wait. */
+static void test_questions_bounded(void **state)
+{
+	struct isthmus_count lost, before;
+	struct packet in, out;
+
+	(void)state;
+	build(&one_addr, 1244, &peer_addr, 5, true, 0x37, &in);
+	pfix_count(&fx, PORTARP_EVENT_LOST, &before);
+	for (int i = 0; i < PORTARP_EVENT_BYTES / 48; i++)
+		pfix_run_uncounted(&fx, PFIX_LAN_TC, &in, &out);
+	pfix_count(&fx, PORTARP_EVENT_LOST, &lost);
+	assert_in_range(lost.packets - before.packets, PORTARP_EVENT_BYTES / 48 / 2 - 10,
+			PORTARP_EVENT_BYTES / 48 / 2 + 10);
+	build(&peer_addr, 5, &one_addr, 1244, false, 9, &in);
+	pfix_run_uncounted(&fx, PFIX_UP_TC, &in, &out);
+	assert_int_equal(fx.owner[PFIX_ASKED].wait, 1);
+}
+
+static bool used(__u32 half, bool udp, __u16 port)
+{
+	__u32 word = half * PORTARP_USE_HALF + (udp ? PORTARP_USE_HALF / 2 : 0) + port / 64;
+
+	return fx.use[word] >> port % 64 & 1;
+}
+
+static int used_all(void)
+{
+	int all = 0;
+
+	for (int i = 0; i < PORTARP_USE_WORDS; i++)
+		all += __builtin_popcountll(fx.use[i]);
+	return all;
+}
+
+static void test_use_marks(void **state)
+{
+	struct portarp_conf conf;
+	struct packet in;
+
+	(void)state;
+	build(&one_addr, 1232, &peer_addr, 5, true, 0x34, &in);
+	expect(PFIX_LAN_XDP, &in, PORTARP_CHECKED, NULL);
+	assert_int_equal(used_all(), 0); /* not watched */
+	one.use = 1;
+	pfix_put(&fx, "portarp_addr", &(__be32){ PFIX_ONE }, &one);
+	expect(PFIX_LAN_XDP, &in, PORTARP_CHECKED, NULL);
+	expect(PFIX_LAN_TC, &in, PORTARP_CHECKED, NULL);
+	assert_true(used(0, true, 1232));
+	assert_int_equal(used_all(), 1);
+	pfix_get_conf(&fx, &conf);
+	conf.generation = 1;
+	pfix_set_conf(&fx, &conf);
+	in.b[14 + 9] = IPPROTO_TCP;
+	expect(PFIX_LAN_TC, &in, PORTARP_CHECKED, NULL);
+	assert_true(used(1, false, 1232));
+	build(&one_addr, 64723, &peer_addr, 5, true, 0x34, &in);
+	expect(PFIX_LAN_XDP, &in, PORTARP_CHECKED, NULL);
+	assert_true(used(1, true, 64723));
+	assert_int_equal(used_all(), 3);
+	build(&one_addr, 1228, &peer_addr, 5, true, 0x34, &in);
+	expect(PFIX_LAN_XDP, &in, PORTARP_SPOOFED, NULL);
+	assert_int_equal(used_all(), 3);
+	conf.generation = 0;
+	pfix_set_conf(&fx, &conf);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_to_owners, fill),
 		cmocka_unit_test_setup(test_from_sharers, fill),
+		cmocka_unit_test_setup(test_between_sharers, fill),
+		cmocka_unit_test_setup(test_beyond_uplink, fill),
+		cmocka_unit_test_setup(test_own_packets, fill),
+		cmocka_unit_test_setup(test_gso, fill),
+		cmocka_unit_test_setup(test_unverified, fill),
+		cmocka_unit_test_setup(test_questions_bounded, fill),
+		cmocka_unit_test_setup(test_use_marks, fill),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -53,9 +53,22 @@ int pfix_map(const struct pfix *fx, const char *name)
 	return must(bpf_object__find_map_fd_by_name(fx->skel->obj, name));
 }
 
+/* bpf/portarp_plain.bpf.h keeps addresses for a tick. */
+static void forget_near(const struct pfix *fx)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(fx->skel->obj, "portarp_near");
+	static const __u8 zeros[CPUS][64];
+
+	must(bpf_map__value_size(map) <= sizeof(zeros[0]) ? 0 : -1);
+	for (__u32 i = 0; i < bpf_map__max_entries(map); i++)
+		must(bpf_map_update_elem(bpf_map__fd(map), &i, zeros, BPF_ANY));
+}
+
 void pfix_put(const struct pfix *fx, const char *map, const void *key, const void *value)
 {
 	must(bpf_map_update_elem(pfix_map(fx, map), key, value, BPF_ANY));
+	if (!strcmp(map, "portarp_addr"))
+		forget_near(fx);
 }
 
 bool pfix_get(const struct pfix *fx, const char *map, const void *key, void *value)
@@ -136,7 +149,7 @@ static int take_event(void *context, void *data, size_t len)
 	struct pfix_event *to = &fx->event[fx->events];
 
 	if (fx->events == PFIX_EVENTS)
-		return -ENOSPC;
+		return 0; /* the first ones are kept */
 	memset(to, 0, sizeof(*to));
 	if (len < sizeof(to->event))
 		return -EPROTO;
@@ -306,6 +319,8 @@ void pfix_clear(struct pfix *fx)
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
 		empty_map(fx, maps[i]);
+	forget_near(fx);
+	fx->gso_size = fx->gso_segments = 0;
 	memset(fx->owner, 0, PFIX_OWNERS * sizeof(*fx->owner));
 	memset(fx->port, 0, (PFIX_BLOCKS << 16) * sizeof(*fx->port));
 	memset(fx->use, 0, PORTARP_USE_WORDS * sizeof(*fx->use));
@@ -352,6 +367,24 @@ void pfix_sharer(struct pfix *fx, __be32 addr, int n, __u32 index)
 
 	pfix_mac(n, key.mac);
 	pfix_put(fx, "portarp_sharer", &key, &index);
+}
+
+void pfix_fill_gateway(struct pfix *fx, struct portarp_addr *one, struct portarp_addr *two)
+{
+	pfix_clear(fx);
+	pfix_address(fx, PFIX_ONE, 6, 8, 0, 0, one);
+	pfix_address(fx, PFIX_TWO, 0, 4, PFIX_TWO_FIRST, 1, two);
+	for (int i = 0; i < 256; i++)
+		pfix_owner(fx, i, i, PORTARP_OWNER_KNOWN);
+	for (int i = 0; i < 16; i++)
+		pfix_owner(fx, PFIX_TWO_FIRST + i, 0x1000 + i, PORTARP_OWNER_KNOWN);
+	pfix_owner(fx, PFIX_NOBODY, PFIX_NOBODY, PORTARP_OWNER_NONE);
+	pfix_owner(fx, PFIX_STALE, PFIX_STALE, PORTARP_OWNER_KNOWN | PORTARP_OWNER_STALE);
+	pfix_owner(fx, PFIX_ASKED, 0, 0);
+	pfix_owner(fx, PFIX_WEB, 0x2000, PORTARP_OWNER_KNOWN);
+	fx->port[80].owner = 1 + PFIX_WEB;
+	pfix_owner(fx, PFIX_UP, 0x3000, PORTARP_OWNER_KNOWN | PORTARP_OWNER_UP);
+	fx->port[90].owner = 1 + PFIX_UP;
 }
 
 /* ---- running */

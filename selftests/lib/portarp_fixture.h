@@ -74,6 +74,25 @@ void pfix_mac(int n, __u8 mac[6]);
 void pfix_owner(struct pfix *fx, __u32 index, int n, __u16 flags);
 void pfix_sharer(struct pfix *fx, __be32 addr, int n, __u32 index);
 
+/*
+ * What the gateway's tables use: ONE has a = 6, k = 8 (RFC 7597, appendix A: PSID 0x34 has
+ * 1232-1235, 2256-2259 ...), and PSID n is sharer n's. TWO has a = 0, k = 4, PSID n is sharer
+ * 0x1000 + n, and two single ports.
+ */
+#define PFIX_ONE       htonl(0xcb007101) /* 203.0.113.1 */
+#define PFIX_TWO       htonl(0xcb007102)
+#define PFIX_PEER      htonl(0xc000020a) /* 192.0.2.10 */
+#define PFIX_ONE_ADDR  PACKET_V4(203, 0, 113, 1)
+#define PFIX_TWO_ADDR  PACKET_V4(203, 0, 113, 2)
+#define PFIX_PEER_ADDR PACKET_V4(192, 0, 2, 10)
+#define PFIX_TWO_FIRST 256  /* owner */
+#define PFIX_WEB       300  /* owner of port 80 of TWO, sharer 0x2000 */
+#define PFIX_UP	       301  /* of port 90, beyond the uplink, 0x3000 */
+#define PFIX_NOBODY    0x35 /* of ONE: not given to anyone; 1236-1239 ... */
+#define PFIX_STALE     0x36 /* 1240-1243 */
+#define PFIX_ASKED     0x37 /* not known yet; 1244-1247 */
+void pfix_fill_gateway(struct pfix *fx, struct portarp_addr *one, struct portarp_addr *two);
+
 /* Runs one program on one packet. */
 void pfix_run(struct pfix *fx, enum pfix_program program, const struct packet *in,
 	      struct pfix_result *result);
