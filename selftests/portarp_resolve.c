@@ -284,6 +284,24 @@ static void the_first_claim_stands_while_it_is_answered(void **arg)
 	assert_int_equal(word(owner).word, 0);
 }
 
+static void what_is_forgotten_is_asked(void **arg)
+{
+	uint32_t owner;
+
+	(void)arg;
+	assert_null(fixture_op(CLOSED));
+	assert_null(fixture_op("{'op':'lease'," ADDR "," SET(3) "," MAC(1) "}"));
+	assert_null(fixture_op("{'op':'forget'," ADDR "," SET(3) "}"));
+	owner = owner_of(PORT_OF3);
+	assert_int_equal(word(owner).word, 0);
+	assert_true(fixture_packet(owner, PORT_OF3, 1));
+	claim_set(host2, 3, PORT_OF3, 0);
+	assert_int_equal(fixture_packets(), 0);
+	claim_set(host1, 3, PORT_OF3, 0);
+	assert_int_equal(fixture_packets(), 1);
+	is_known(owner, host1);
+}
+
 /* ---- ranges */
 
 static void ranges_override_sets(void **arg)
@@ -375,6 +393,7 @@ int main(void)
 		ROW(a_lease_is_believed_against_claims),
 		ROW(a_lease_ends),
 		ROW(the_first_claim_stands_while_it_is_answered),
+		ROW(what_is_forgotten_is_asked),
 		ROW(ranges_override_sets),
 		ROW(claimed_ranges_get_what_waits_for_them),
 		ROW(age_marks_and_an_answer_clears),

@@ -181,6 +181,44 @@ static void commands(void **state)
 	assert_true(said("\"role\": \"gateway\"") && said("\"given\": 1"));
 }
 
+static bool conf_follows(uint16_t mtu, const uint8_t mac[6])
+{
+	int confs =
+		pin_open_map(instance, "portarp", "portarp_conf", 4, sizeof(struct portarp_conf));
+	int addrs =
+		pin_open_map(instance, "portarp", "portarp_addr", 4, sizeof(struct portarp_addr));
+	uint32_t zero = 0, addr = inet_addr("192.0.2.1");
+	struct portarp_addr record;
+	struct portarp_conf conf;
+
+	assert_int_equal(bpf_map_lookup_elem(confs, &zero, &conf), 0);
+	assert_int_equal(bpf_map_lookup_elem(addrs, &addr, &record), 0);
+	close(confs);
+	close(addrs);
+	return conf.link[0].mtu == mtu && record.mtu == mtu && !memcmp(conf.link[0].mac, mac, 6) &&
+	       !memcmp(record.src_mac, mac, 6);
+}
+
+/* Another MAC and MTU; down and up again, which loses routes and neighbour entries. */
+static void a_device_that_changes(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0x77 };
+	int tries = 200;
+
+	(void)state;
+	assert_int_equal(system("ip link set lan mtu 1400 && ip link set lan down &&"
+				" ip link set lan address 02:00:00:00:00:77 && ip link set lan up"),
+			 0);
+	while (!conf_follows(1400, mac) && --tries)
+		usleep(20000);
+	assert_true(tries);
+	while (system("ip neigh show dev lan | grep -q '192.0.2.1 lladdr .* PERMANENT' &&"
+		      " ip route get 192.0.2.1 | grep -q 'dev lan'") &&
+	       --tries)
+		usleep(20000);
+	assert_true(tries);
+}
+
 /* As nobody, with three capabilities, and nothing more in reach. */
 static void privileges(void **state)
 {
@@ -253,11 +291,9 @@ static void assignments_are_written(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(commands),
-		cmocka_unit_test(privileges),
-		cmocka_unit_test(killed_and_started_again),
-		cmocka_unit_test(commands_of_a_file),
-		cmocka_unit_test(assignments_are_written),
+		cmocka_unit_test(commands),	      cmocka_unit_test(a_device_that_changes),
+		cmocka_unit_test(privileges),	      cmocka_unit_test(killed_and_started_again),
+		cmocka_unit_test(commands_of_a_file), cmocka_unit_test(assignments_are_written),
 	};
 
 	return cmocka_run_group_tests(tests, open_all, close_all);

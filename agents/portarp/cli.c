@@ -63,9 +63,9 @@ static const struct {
 	const char *name;
 	int least, most; /* words beside options */
 } commands[] = {
-	{ "address-add", 1, 1 }, { "address-del", 1, 1 }, { "lease", 1, 1 },
-	{ "release", 1, 1 },	 { "usage", 0, 1 },	  { "use", 1, 1 },
-	{ "unuse", 1, 1 },	 { "upstream", 1, 1 },	  { "status", 0, 0 },
+	{ "address-add", 1, 1 }, { "address-del", 1, 1 }, { "lease", 1, 1 }, { "release", 1, 1 },
+	{ "forget", 1, 1 },	 { "usage", 0, 1 },	  { "use", 1, 1 },   { "unuse", 1, 1 },
+	{ "upstream", 1, 1 },	 { "status", 0, 0 },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -40,6 +40,7 @@ static int print_help(void)
 	printf("usage: " PROGRAM " run [OPTION]...\n"
 	       "       " PROGRAM " address-add | address-del ADDRESS [OPTION]...\n"
 	       "       " PROGRAM " lease | release ADDRESS --mac MAC PORTS [OPTION]...\n"
+	       "       " PROGRAM " forget ADDRESS PORTS\n"
 	       "       " PROGRAM " usage [ADDRESS] [--json]\n"
 	       "       " PROGRAM " upstream ADDRESS PORTS --gateway-mac MAC [OPTION]...\n"
 	       "       " PROGRAM " use | unuse ADDRESS PORTS [OPTION]...\n"
@@ -297,6 +298,7 @@ int main(int argc, char **argv)
 		return run_command(argc - 1, argv + 1);
 	if (cli_knows(command))
 		return cli_main(argc - 1, argv + 1);
-	return fail(EXIT_USAGE, "one of run, address-add, address-del, lease, release, usage, use, "
-				"unuse, upstream, status, help, version is needed; see --help");
+	return fail(EXIT_USAGE,
+		    "one of run, address-add, address-del, lease, release, forget, usage, use, "
+		    "unuse, upstream, status, help, version is needed; see --help");
 }

@@ -312,6 +312,26 @@ static void op_release(struct agent *agent, const json_t *request, struct op_res
 	/* Nobody's: released already. */
 }
 
+/* The next packet asks again, as after a change of the host's device; a lease stays a lease. */
+static void op_forget(struct agent *agent, const json_t *request, struct op_result *result)
+{
+	struct shared *shared = op_shared(agent, request, result);
+	struct grant *grant;
+	struct ports ports;
+
+	if (!shared || !op_ports(request, &ports, result))
+		return;
+	grant = table_grant_find(&agent->table, shared, &ports);
+	if (!grant)
+		return;
+	if (owner_load(table_word(&agent->table, grant->owner)).owner.wait & PORTARP_OWNER_NONE)
+		op_fail(result, "bad-request", "these are this machine's own ports");
+	else if (grant->leased)
+		owner_change(table_word(&agent->table, grant->owner), NULL, 0);
+	else
+		claim_release(agent, grant, "forgotten");
+}
+
 static const char *grant_state(const struct agent *agent, const struct grant *grant)
 {
 	uint16_t flags = owner_load(table_word(&agent->table, grant->owner)).owner.wait;
@@ -451,6 +471,7 @@ static const struct {
 	{ "address-del", ROLE_SHARING, op_address_del },
 	{ "lease", ROLE_SHARING, op_lease },
 	{ "release", ROLE_SHARING, op_release },
+	{ "forget", ROLE_ALL, op_forget },
 	{ "usage", ROLE_ALL, op_usage },
 	{ "upstream", ROLE(PORTARP_GATEWAY), upstream_op },
 	{ "use", ROLE(PORTARP_HOST), op_use },

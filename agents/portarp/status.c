@@ -11,7 +11,7 @@
 #include "host.h"
 #include "op.h"
 
-#define ROWS_MAX 256 /* of addresses and own ports; an answer is one line */
+#define ROWS_MAX 128 /* of addresses, and of sets; an answer is one line */
 
 static const char *role_text(enum portarp_role role)
 {
@@ -70,14 +70,23 @@ static json_t *describe_part(const struct agent *agent, const struct own *own,
 			 (int)part->ports.set.psid, "seconds", (json_int_t)left);
 }
 
-static json_t *describe_own(const struct agent *agent)
+/* A host's are its own; a gateway's are those of others, the first ones: `usage` has all. */
+static json_t *describe_sets(const struct agent *agent)
 {
 	json_t *rows = json_array();
+	const struct shared *shared;
+	const struct grant *grant;
 	const struct own *own;
 
 	TAILQ_FOREACH(own, &agent->own, link)
 	for (unsigned int i = 0; i < own->parts && json_array_size(rows) < ROWS_MAX; i++)
 		json_array_append_new(rows, describe_part(agent, own, &own->part[i]));
+	if (agent->role == PORTARP_HOST)
+		return rows;
+	TAILQ_FOREACH(shared, &agent->table.addresses, link)
+	TAILQ_FOREACH(grant, &shared->grants, link)
+	if (json_array_size(rows) < ROWS_MAX)
+		json_array_append_new(rows, op_describe_grant(agent, grant));
 	return rows;
 }
 
@@ -95,10 +104,10 @@ json_t *status_describe(struct agent *agent)
 			 role_text(agent->role), "uptime",
 			 (json_int_t)((agent->clock_ms() - agent->started_ms) / MS_PER_S),
 			 "devices", describe_devices(agent), "address_count",
-			 (json_int_t)agent->table.address_count, "addresses", addresses, "sets",
-			 (json_int_t)agent->table.grant_count, "own", describe_own(agent), "held",
-			 (json_int_t)agent->held_packets, "held_bytes",
-			 (json_int_t)agent->held_bytes, "fragments",
+			 (json_int_t)agent->table.address_count, "addresses", addresses,
+			 "set_count", (json_int_t)agent->table.grant_count, "sets",
+			 describe_sets(agent), "held", (json_int_t)agent->held_packets,
+			 "held_bytes", (json_int_t)agent->held_bytes, "fragments",
 			 (json_int_t)agent->fragment_count, "counters", counts);
 }
 
@@ -162,8 +171,11 @@ void cli_print_status(json_t *answer)
 		       json_is_true(json_object_get(row, "open")) ? ", open" : "",
 		       number_of(row, "sets"), number_of(row, "ranges"), text_of(row, "echo"),
 		       json_is_true(json_object_get(row, "upstream")) ? ", the rest upstream" : "");
-	json_array_foreach (json_object_get(answer, "own"), i, row) {
+	json_array_foreach (json_object_get(answer, "sets"), i, row) {
 		char ports[48];
+
+		if (strcmp(text_of(answer, "role"), "host"))
+			break;
 
 		ports_text(row, ports, sizeof(ports));
 		printf("own        %s %s on %s\n", text_of(row, "address"), ports,

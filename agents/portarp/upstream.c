@@ -68,14 +68,6 @@ static void mark(struct agent *agent, struct shared *shared, const struct upstre
 	shared->up = true;
 }
 
-void restore_upstream(struct agent *agent, struct shared *shared)
-{
-	struct upstream upstream;
-
-	if (agent->role == PORTARP_GATEWAY && upstream_read(agent, shared->addr_be, &upstream))
-		mark(agent, shared, &upstream);
-}
-
 bool upstream_is_outside(const struct agent *agent, const struct shared *shared,
 			 const struct ports *ports)
 {
@@ -106,6 +98,26 @@ static int write_up(struct agent *agent, const struct portarp_link *link, uint32
 	return err;
 }
 
+/* The maps may be new: then what is said upstream is written again. */
+static void write_again(struct agent *agent, uint32_t addr_be, const struct upstream *upstream)
+{
+	const struct portarp_link *link = agent_link(agent, if_nametoindex(upstream->device));
+	struct portarp_mine mine;
+
+	if (link && map_get(&agent->maps, MAP_MINE, &addr_be, &mine))
+		write_up(agent, link, addr_be, upstream);
+}
+
+void restore_upstream(struct agent *agent, struct shared *shared)
+{
+	struct upstream upstream;
+
+	if (agent->role != PORTARP_GATEWAY || !upstream_read(agent, shared->addr_be, &upstream))
+		return;
+	write_again(agent, shared->addr_be, &upstream);
+	mark(agent, shared, &upstream);
+}
+
 static void save(struct agent *agent, uint32_t addr_be, const struct upstream *upstream)
 {
 	const uint8_t *mac = upstream->mac;
@@ -132,7 +144,9 @@ void upstream_op(struct agent *agent, const json_t *request, struct op_result *r
 	    !op_device(agent, request, PORTARP_UPLINK, &ifindex, result))
 		return;
 	link = agent_link(agent, ifindex);
-	if (ports.range || !link || !if_indextoname(ifindex, upstream.device)) {
+	if (!if_indextoname(ifindex, upstream.device))
+		strcpy(upstream.device, "?");
+	if (ports.range || !link) {
 		op_fail(result, "bad-request", "offset, length and psid of a set are needed");
 		return;
 	}

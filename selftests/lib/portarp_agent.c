@@ -201,7 +201,8 @@ static void hand_over(const struct portarp_event *event, const uint8_t *frame)
 
 	assert_non_null(record);
 	memcpy(record, event, sizeof(*event));
-	memcpy(record + sizeof(*event), frame, event->length);
+	if (event->length)
+		memcpy(record + sizeof(*event), frame, event->length);
 	ring.record[ring.tail % SENT_MAX] = record;
 	ring.len[ring.tail++ % SENT_MAX] = len;
 	ring_run();
@@ -229,6 +230,26 @@ bool fixture_packet(uint32_t owner, uint16_t port, uint8_t mark)
 	event.length = make_frame(port, mark, frame);
 	hand_over(&event, frame);
 	return true;
+}
+
+void fixture_fragment(const struct portarp_frag_key *key, uint8_t mark)
+{
+	struct portarp_event event = {
+		.kind = PORTARP_EVENT_FRAG, .addr = key->dst, .ifindex = UP_IF, .frag = *key
+	};
+	uint8_t frame[FRAME_BYTES];
+
+	event.length = make_frame(0, mark, frame);
+	hand_over(&event, frame);
+}
+
+void fixture_first_known(const struct portarp_frag_key *key, uint32_t owner)
+{
+	const struct portarp_event event = {
+		.kind = PORTARP_EVENT_FRAG_KNOWN, .addr = key->dst, .owner = owner, .frag = *key
+	};
+
+	hand_over(&event, NULL);
 }
 
 void fixture_claim(const struct arp_message *claim)

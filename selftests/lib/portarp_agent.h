@@ -44,6 +44,9 @@ void fixture_pass(unsigned int ms); /* time, tick by tick */
 /* What bpf/portarp_owner.bpf.h does for a packet to `port` of 192.0.2.1: true if it was handed over
  * in an event, false if it was sent or dropped at once. `mark` is in the payload. */
 bool fixture_packet(uint32_t owner, uint16_t port, uint8_t mark);
+/* A later fragment whose first one was not seen; and the event when it is. */
+void fixture_fragment(const struct portarp_frag_key *key, uint8_t mark);
+void fixture_first_known(const struct portarp_frag_key *key, uint32_t owner);
 /* A PE-ARP reply. */
 void fixture_claim(const struct arp_message *claim);
 
