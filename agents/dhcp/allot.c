@@ -6,6 +6,8 @@
 
 #include "server.h"
 
+#define SCAN_FAR 4096 /* units looked at when a free one is known already */
+
 struct choice {
 	struct pool *pool;
 	uint32_t unit;
@@ -81,29 +83,42 @@ static bool try_requested(const struct server *s, const struct request *r, int64
 
 /* ---- a new one */
 
-/* The first free unit of `count` from `first`; notes the oldest offer, that of least worth. */
+/* Notes the oldest offer, which is of least worth. */
+static void note_offered(const struct lease *lease, struct choice *offered)
+{
+	if (lease->state == LEASE_OFFERED &&
+	    (!offered->pool || lease->expires < offered->pool->lease[offered->unit]->expires))
+		*offered = (struct choice){ lease->pool, lease->unit };
+}
+
+/*
+ * The first of `count` units from `first` that nobody has had; else, or after SCAN_FAR of them, the
+ * first free one, so that who comes back finds what it had.
+ */
 static bool scan(const struct server *s, const struct request *r, struct pool *pool, uint32_t first,
 		 uint32_t count, int64_t now, struct choice *choice, struct choice *offered)
 {
 	uint32_t start = pool->next >= first && pool->next < first + count ? pool->next : first;
+	struct choice free = { 0 };
 
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < count && (i < SCAN_FAR || !free.pool); i++) {
 		uint32_t unit = first + (start - first + i) % count;
 		const struct lease *lease = pool->lease[unit];
 
 		if (reserved(pool, unit) || !pool_unit_allowed(pool, unit))
 			continue;
-		if (leases_unit_free(&s->leases, pool, unit, &r->client, now)) {
-			*choice = (struct choice){ pool, unit };
-			pool->next = unit + 1;
-			return true;
-		}
-		if (lease->state == LEASE_OFFERED &&
-		    (!offered->pool ||
-		     lease->expires < offered->pool->lease[offered->unit]->expires))
-			*offered = (struct choice){ pool, unit };
+		if (!lease ||
+		    (!free.pool && leases_unit_free(&s->leases, pool, unit, &r->client, now)))
+			free = (struct choice){ pool, unit };
+		if (!lease)
+			break;
+		note_offered(lease, offered);
 	}
-	return false;
+	if (!free.pool)
+		return false;
+	*choice = free;
+	pool->next = free.unit + 1;
+	return true;
 }
 
 /* The units of one address. */
@@ -210,7 +225,7 @@ static bool within_limits(const struct server *s, const struct request *r, int64
 	else if (set->limit_site &&
 		 leases_count_site(&s->leases, &r->site, &r->client, now) >= set->limit_site)
 		*why = SERVER_LIMIT_SITE;
-	else if (!policy_may_grow(s, &r->client, now))
+	else if (r->shared && !policy_may_grow(s, &r->client, now))
 		*why = SERVER_NOT_NEEDED;
 	else
 		return true;

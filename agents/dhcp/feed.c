@@ -43,7 +43,8 @@ struct feed {
 	unsigned int flying;
 	bool replaying, refused;
 	uint32_t cursor; /* leases.all, while replaying */
-	unsigned int seconds, again_in;
+	unsigned int seconds;
+	int64_t skip; /* sets whose use is known of those that are asked for */
 	bool warned;
 	struct feed_counters counters;
 };
@@ -167,7 +168,7 @@ static bool mend(struct feed *feed, struct flight *flight, const char *error)
 				    ANSWER_MS, on_holders, flight);
 	}
 	if (!strcmp(error, "unknown-address") && !op->release && op->tries < 3 &&
-	    feed->server->settings.add_addresses && !op->has_range)
+	    feed->server->settings.add_addresses)
 		return !msg_request(feed->conn,
 				    json_pack("{s:s, s:s, s:i, s:i}", "op", "address-add",
 					      "address", ip, "a", op->set.a, "k", op->set.k),
@@ -359,14 +360,32 @@ static void take_use(struct feed *feed, const json_t *entry)
 	lease->used_known = true;
 }
 
+static void ask_use(struct feed *feed, int64_t skip);
+
+/* An answer holds the first sets from where we want them and how many more there are. */
 static void on_usage(struct msg_conn *conn, json_t *answer, void *arg)
 {
+	const json_t *sets = json_object_get(answer, "sets");
+	struct feed *feed = arg;
 	json_t *entry;
+	int64_t more;
 	size_t i;
 
 	(void)conn;
-	json_array_foreach (json_object_get(answer, "sets"), i, entry)
-		take_use(arg, entry);
+	json_array_foreach (sets, i, entry)
+		take_use(feed, entry);
+	feed->skip += json_array_size(sets);
+	if (json_array_size(sets) && msg_get_integer(answer, "more", 1, INT64_MAX, &more))
+		ask_use(feed, feed->skip);
+}
+
+static void ask_use(struct feed *feed, int64_t skip)
+{
+	feed->skip = skip;
+	if (feed->conn)
+		msg_request(feed->conn,
+			    json_pack("{s:s, s:I}", "op", "usage", "skip", (json_int_t)skip),
+			    ANSWER_MS, on_usage, feed);
 }
 
 /* ---- the connection */
@@ -424,8 +443,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	if (!feed->conn || !msg_conn_is_open(feed->conn))
 		return;
 	if (interval && feed->seconds % interval == 0)
-		msg_request(feed->conn, json_pack("{s:s}", "op", "usage"), ANSWER_MS, on_usage,
-			    feed);
+		ask_use(feed, 0);
 	if (feed->refused && feed->seconds % AGAIN_S == 0) {
 		feed->refused = false;
 		feed_replay(feed);

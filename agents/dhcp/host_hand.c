@@ -49,7 +49,7 @@ static int prefix_of(uint32_t mask)
 	return mask ? __builtin_popcount(mask) : 32;
 }
 
-static json_t *use_message(const struct client_lease *lease, int range)
+static json_t *use_message(const struct hand *hand, const struct client_lease *lease, int range)
 {
 	int64_t left = (lease->expires - host_now()) / 1000;
 	char ip[16], router[16];
@@ -62,6 +62,7 @@ static json_t *use_message(const struct client_lease *lease, int range)
 
 	if (!m)
 		return NULL;
+	json_object_set_new(m, "device", json_string(hand->host->link.name));
 	if (lease->router)
 		json_object_set_new(m, "gateway", json_string(pool_ip_text(lease->router, router)));
 	put_ports(m, lease, range);
@@ -99,7 +100,7 @@ static void tell_portarp(struct hand *hand, const struct client_lease *lease, bo
 	if (!lease->shared || !hand->conn || !msg_conn_is_open(hand->conn))
 		return;
 	for (int i = -1; i < (int)lease->ranges; i++)
-		msg_request(hand->conn, use ? use_message(lease, i) : unuse_message(lease, i),
+		msg_request(hand->conn, use ? use_message(hand, lease, i) : unuse_message(lease, i),
 			    ANSWER_MS, on_answer, hand);
 }
 

@@ -34,6 +34,7 @@ static json_t *status(const struct host *host)
 
 json_t *host_answer(const char *op, const json_t *request, void *arg)
 {
+	const struct timeval until = { .tv_usec = 200000 }; /* the answer, and `unuse`, leave */
 	struct host *host = arg;
 	int64_t now = host_now();
 
@@ -51,7 +52,7 @@ json_t *host_answer(const char *op, const json_t *request, void *arg)
 	for (unsigned int i = 0; i < HOST_SETS; i++)
 		client_release(&host->set[i], now);
 	host_save(host);
-	event_base_loopexit(host->base, NULL);
+	event_base_loopexit(host->base, &until);
 	return json_object();
 }
 
