@@ -113,6 +113,19 @@ agent_page isthmus-dns
 equal "isthmus-srv-run(8): its environment" "$(sed -n 's/^\.It Ev \(ISTHMUS.*\)/\1/p' "$ROOT/docs/isthmus-srv-run.8")" \
 	"$(isthmus-srv-run --help | grep -o 'ISTHMUS_[A-Z_]*')"
 
+page=$ROOT/docs/isthmus-dhcp.8
+equal "isthmus-dhcp(8): commands" "$(sed -n '/^\.Sh COMMANDS/,/^\.Sh OPTIONS/s/^\.It Cm //p' "$page" | sort)" \
+	"$({ isthmus-dhcp help | words; printf 'help\nversion\n'; } | sort)"
+for command in server client status renew release; do
+	some "isthmus-dhcp $command has options" "$(agent_options isthmus-dhcp $command)"
+	equal "isthmus-dhcp(8) $command: options" "$(verb_options "$page" "${command/#re*/status}")" \
+		"$(agent_options isthmus-dhcp $command)"
+	for preset in $(isthmus-dhcp $command --help | sed -n 's/.*default \([0-9][0-9]*\).*/\1/p'); do
+		grep -q -- "[; ]$preset\(,.*,\)\{0,1\} if not given" "$page" && ok "isthmus-dhcp(8) tells the preset $preset" ||
+			not_ok "isthmus-dhcp(8) tells the preset $preset" "not found"
+	done
+done
+
 for page in "$ROOT"/docs/*.8; do
 	complaints=$(mandoc -T lint -W warning "$page" 2>&1) || true
 	equal "mandoc: ${page##*/}" "$complaints" ""
