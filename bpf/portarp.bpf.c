@@ -2,15 +2,19 @@
 /*
  * portarp - many hosts, one IPv4 address, no translation (PE-ARP paper; RFC 7597, 7618).
  *
- * One machine has one role. A packet's way at a gateway: ip4_parse() finds its addresses and ports;
- * up (portarp_up.bpf.h) sends what comes for a shared address to the MAC of the port's owner; lan
- * (portarp_lan.bpf.h) lets from a shared address only its owners' packets through; out
- * (portarp_out.bpf.h) sets the owner's MAC in what the kernel sends by itself. The entries at the
- * end share all of it between XDP and tc.
+ * One machine has one role: gateway, bridge (portarp_bridge.bpf.h) or host (portarp_host.bpf.h, and
+ * portarp_bind.bpf.h for what its programs may bind). A packet's way at a gateway: ip4_parse()
+ * finds its addresses and ports; up (portarp_up.bpf.h) sends what comes for a shared address to the
+ * MAC of the port's owner; lan (portarp_lan.bpf.h) lets from a shared address only its owners'
+ * packets through; out (portarp_out.bpf.h) sets the owner's MAC in what the kernel sends by itself.
+ * The entries at the end share all of it between XDP and tc.
  */
 #include "portarp_lan.bpf.h"
 #include "portarp_out.bpf.h"
 #include "portarp_plain.bpf.h"
+#include "portarp_host.bpf.h"
+#include "portarp_bind.bpf.h"
+#include "portarp_bridge.bpf.h"
 
 /* Set before loading: programs keep only their role's half. */
 const volatile __u8 portarp_role = PORTARP_GATEWAY;
@@ -67,6 +71,8 @@ static __always_inline int up_run(void *ctx, enum hook hook)
 		if (likely(code >= 0))
 			return code;
 	}
+	if (portarp_role == PORTARP_BRIDGE)
+		return finish(ctx, hook, bridge(ctx, hook, conf, link, &egress), &egress);
 	return finish(ctx, hook, up_gateway(ctx, hook, conf, link, &egress), &egress);
 }
 
@@ -81,18 +87,26 @@ static __always_inline int lan_run(void *ctx, enum hook hook)
 	link = conf ? link_of(conf, hook_ifindex(ctx, hook)) : NULL;
 	if (!link)
 		return finish(ctx, hook, PORTARP_OTHER, &egress);
+	if (portarp_role == PORTARP_BRIDGE)
+		return finish(ctx, hook, bridge(ctx, hook, conf, link, &egress), &egress);
+	if (portarp_role == PORTARP_HOST)
+		return finish(ctx, hook, lan_host(ctx, hook, conf, link, &egress), &egress);
 	return finish(ctx, hook, lan_gateway(ctx, hook, conf, link, &egress), &egress);
 }
 
 static __always_inline int out_run(struct __sk_buff *skb)
 {
+	const struct portarp_link *link;
 	const struct portarp_conf *conf;
 	struct egress egress = {};
 	__u32 zero = 0;
 
 	conf = bpf_map_lookup_elem(&portarp_conf, &zero);
-	if (!conf)
+	link = conf ? link_of(conf, skb->ifindex) : NULL;
+	if (!link)
 		return finish(skb, HOOK_TC, PORTARP_OTHER, &egress);
+	if (portarp_role == PORTARP_HOST)
+		return finish(skb, HOOK_TC, out_host(skb, conf, link, &egress), &egress);
 	return finish(skb, HOOK_TC, out_gateway(skb, conf, &egress), &egress);
 }
 
@@ -126,11 +140,24 @@ int portarp_lan_out(struct __sk_buff *skb)
 	return out_run(skb);
 }
 
-/* 1: the bind may go on. */
+SEC("tc")
+int portarp_up_out(struct __sk_buff *skb)
+{
+	struct egress egress = {};
+
+	return finish(skb, HOOK_TC, bridge_out(skb), &egress);
+}
+
 SEC("cgroup/bind4")
 int portarp_bind4(struct bpf_sock_addr *ctx)
 {
-	return 1;
+	return bind_check(ctx, ctx->user_ip4);
+}
+
+SEC("cgroup/bind6")
+int portarp_bind6(struct bpf_sock_addr *ctx)
+{
+	return bind_mapped(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

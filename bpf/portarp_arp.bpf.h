@@ -61,6 +61,18 @@ static __always_inline bool mine_live(const struct portarp_mine *mine, __u64 now
 	return !mine->expires_ns || now <= mine->expires_ns;
 }
 
+/* Is the port this machine's? Not inlined: many ask, and the loop is long. */
+static __noinline int mine_has(const struct portarp_mine *mine, __u32 port)
+{
+	struct portarp_range range;
+
+	if (!mine || !mine_live(mine, bpf_ktime_get_coarse_ns()))
+		return 0;
+	if (mine->has_set && portset_has(&mine->set, port))
+		return 1;
+	return mine_range(mine, port, &range);
+}
+
 /* The request becomes its answer, in place: back to who asked, with all that the sender has. */
 static __always_inline void arp_answer(struct portarp_arp *arp, const struct portarp_mine *mine,
 				       const struct portarp_range *range, const __u8 *mac,

@@ -122,6 +122,8 @@ static bool needs(const struct run *run, const char *program)
 		return host;
 	if (!strcmp(program, "portarp_lan_out"))
 		return run->conf.role != PORTARP_BRIDGE;
+	if (!strcmp(program, "portarp_up_out"))
+		return run->conf.role == PORTARP_BRIDGE;
 	if (host && !strncmp(program, "portarp_up", 10))
 		return false;
 	return xdp == (run->hook != PORTARP_HOOK_TC) || run->may_fall_back;
@@ -222,6 +224,14 @@ static int put_xdp(const struct run *run, const struct portarp_link *link, const
 				run->hook == PORTARP_HOOK_XDP_GENERIC, path);
 }
 
+/* The program at tc egress of a device, NULL: none. */
+static const char *egress_name(const struct run *run, const struct portarp_link *link)
+{
+	if (run->conf.role == PORTARP_BRIDGE)
+		return link->side == PORTARP_UPLINK ? "portarp_up_out" : NULL;
+	return link->side == PORTARP_LAN ? "portarp_lan_out" : NULL;
+}
+
 static const char *ingress_name(const struct run *run, const struct portarp_link *link)
 {
 	if (run->hook == PORTARP_HOOK_TC)
@@ -262,13 +272,14 @@ static int put_ingress(struct run *run, struct portarp_link *link, const struct 
 static int put(struct run *run, struct portarp_link *link)
 {
 	const struct device *device = device_by_index(&run->list, link->ifindex);
+	const char *egress = egress_name(run, link);
 	int code, err;
 
 	link->hook = run->hook;
 	code = put_ingress(run, link, device);
-	if (code != EXIT_DONE || link->side != PORTARP_LAN || run->conf.role == PORTARP_BRIDGE)
+	if (code != EXIT_DONE || !egress)
 		return code;
-	err = put_tc(run, link, "portarp_lan_out", true);
+	err = put_tc(run, link, egress, true);
 	return err ? complain_tc(device->name, err, true) : EXIT_DONE;
 }
 
@@ -461,8 +472,8 @@ static int update_link(struct run *run, const struct portarp_link *link)
 
 	run->hook = link->hook;
 	name = ingress_name(run, link);
-	if (link->side == PORTARP_LAN && run->conf.role != PORTARP_BRIDGE)
-		err = update_tc(run, link, "portarp_lan_out", true);
+	if (egress_name(run, link))
+		err = update_tc(run, link, egress_name(run, link), true);
 	if (!err && link->hook == PORTARP_HOOK_TC)
 		return update_tc(run, link, name, false);
 	if (!err)

@@ -74,6 +74,7 @@
 #define PORTARP_FRAGS	    8192
 #define PORTARP_LINKS	    8 /* devices of the datapath */
 #define PORTARP_RANGES	    16
+#define PORTARP_OWN	    8 /* shared addresses of one host */
 #define PORTARP_EVENT_BYTES (4 << 20)
 
 /*
@@ -83,6 +84,7 @@
 #define PORTARP_REASONS(X)                                                                         \
 	X(OTHER, PASS, "neither from nor for a shared address")                                    \
 	X(DELIVERED, SEND, "sent to the owner of its port")                                        \
+	X(STEERED, PASS, "got the MAC of its port's owner; the bridge forwards it")                \
 	X(CHECKED, PASS, "from a shared address, and the port is its sender's")                    \
 	X(ADMITTED, PASS, "for a port of this host")                                               \
 	X(ARP_ANSWERED, SEND, "a PE-ARP request for a port of this machine was answered")          \
@@ -167,9 +169,10 @@ struct portarp_conf {
 	__u8 up_mac[6]; /* ours on the uplink */
 	__u16 pad2;
 	__u32 pad3;
+	__be32 own[PORTARP_OWN]; /* a host's shared addresses; 0 ends the list */
 };
 
-_Static_assert(sizeof(struct portarp_conf) == 304, "portarp_conf is an ABI");
+_Static_assert(sizeof(struct portarp_conf) == 336, "portarp_conf is an ABI");
 
 /* portarp_addr.echo: an echo request whose identifier has no owner (RFC 6346 5.3.2, RFC 7596 8.1)
  */
@@ -276,12 +279,19 @@ struct portarp_flow {
 
 _Static_assert(sizeof(struct portarp_flow) == 16, "portarp_flow is an ABI");
 
+/* portarp_ident_key.way */
+enum portarp_ident_way {
+	PORTARP_IDENT_OUT,   /* id is the socket's, the value has the network's */
+	PORTARP_IDENT_IN,    /* the reverse */
+	PORTARP_IDENT_ASKED, /* another sharer's ping: the value has its MAC */
+};
+
 /* portarp_ident: a host's ping sockets have identifiers that no hook can choose. Two records each.
  */
 struct portarp_ident_key {
 	__be32 addr, peer;
 	__be16 id;
-	__u8 inward; /* 0: id is the socket's, 1: id is what the network sees */
+	__u8 way; /* enum portarp_ident_way */
 	__u8 pad;
 };
 
@@ -290,7 +300,7 @@ _Static_assert(sizeof(struct portarp_ident_key) == 12, "portarp_ident_key is an 
 struct portarp_ident {
 	__u64 expires_ns;
 	__be16 id; /* the other one */
-	__u16 pad[3];
+	__u8 mac[6];
 };
 
 _Static_assert(sizeof(struct portarp_ident) == 16, "portarp_ident is an ABI");

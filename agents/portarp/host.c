@@ -148,6 +148,21 @@ static int steer(struct agent *agent, const struct own *own)
 
 /* ---- use */
 
+/* portarp_conf.own: what a bind of all addresses at once is held against. */
+static void tell_own(struct agent *agent)
+{
+	struct own *own;
+	unsigned int count = 0;
+
+	if (maps_read_conf(&agent->maps))
+		return;
+	memset(agent->maps.conf.own, 0, sizeof(agent->maps.conf.own));
+	TAILQ_FOREACH(own, &agent->own, link)
+	if (own->parts && count < PORTARP_OWN)
+		agent->maps.conf.own[count++] = own->addr_be;
+	maps_write_conf(&agent->maps);
+}
+
 static int rebuild(struct agent *agent, struct own *own)
 {
 	struct portarp_mine mine = { .ifindex = own->ifindex };
@@ -199,6 +214,7 @@ static void own_remove(struct agent *agent, struct own *own)
 	if (shared)
 		steer_remove(agent, shared);
 	TAILQ_REMOVE(&agent->own, own, link);
+	tell_own(agent);
 	free(own);
 }
 
@@ -213,6 +229,7 @@ static int put_in_use(struct agent *agent, struct own *own, bool first)
 		err = net_add(agent, own);
 	if (err)
 		return err;
+	tell_own(agent);
 	net_ports(agent);
 	own->announces = ANNOUNCES - 1;
 	host_announce(agent, own->addr_be, &own->mine, PORTARP_ARP_ANNOUNCE);
