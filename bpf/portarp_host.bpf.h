@@ -130,11 +130,12 @@ static __always_inline enum portarp_reason lan_host(void *ctx, enum hook hook,
 
 /* ---- out */
 
-static __always_inline enum portarp_reason host_arp_out(struct __sk_buff *skb)
+static __always_inline enum portarp_reason host_arp_out(struct __sk_buff *skb,
+							const struct portarp_conf *conf)
 {
 	struct portarp_arp *arp = arp_header(skb, HOOK_TC, false);
 
-	if (!arp)
+	if (!arp || arp->operation == conf->op_request || arp->operation == conf->op_reply)
 		return PORTARP_ARP_OTHER;
 	if (!mine_of(arp->sender))
 		return !arp->sender && mine_of(arp->target) ? PORTARP_ARP_SILENCED
@@ -280,7 +281,7 @@ static __always_inline enum portarp_reason out_host(struct __sk_buff *skb,
 	enum ip4_result parsed = ip4_parse(skb, HOOK_TC, &p);
 
 	if (parsed == IP4_ARP)
-		return host_arp_out(skb);
+		return host_arp_out(skb, conf);
 	if (parsed != IP4_GOOD)
 		return PORTARP_OTHER;
 	p.own = 1;

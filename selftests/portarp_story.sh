@@ -139,7 +139,7 @@ owners_known() {
 # An owner that nobody has asked yet: the packets wait, none is lost, the order stays.
 first_packets() {
 	local lost
-	portarp gateway forget $SHARED --offset $OFFSET --length $LENGTH --psid 2
+	portarp gateway release $SHARED --offset $OFFSET --length $LENGTH --psid 2 --mac "$(mac_of host1)"
 	check "first packets: the owner is not known" owners_known 1
 	meet first host1 $SHARED "$(port_of 2 50)" outside "--udp --role echo --seconds 0" \
 		"--udp --role ping --seconds 0 --count 30 --size 100 --timeout 10"
@@ -149,7 +149,7 @@ first_packets() {
 }
 
 who_is() { # ENDPOINT
-	in_ns gateway isthmus portarp who "$1" --instance "$(instance_of gateway)" --json | jq -r '.mac'
+	in_ns gateway isthmus portarp who "$1" --instance "$(instance_of gateway)" --json | jq -r '.owners[0].mac'
 }
 
 sharers_net

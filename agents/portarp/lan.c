@@ -21,8 +21,7 @@
 
 #define MESSAGES_A_CALL 64
 
-/* Locally administered; never on the wire. */
-static const uint8_t nobody[6] = { 0x02, 0x50, 0x45, 0x00, 0x00, 0x01 };
+const uint8_t lan_nobody[6] = { 0x02, 0x50, 0x45, 0x00, 0x00, 0x01 };
 
 static struct rt_route host_route(const struct shared *shared)
 {
@@ -52,7 +51,8 @@ void lan_add(struct agent *agent, struct shared *shared)
 		else
 			shared->routed = true;
 	}
-	err = rt_neighbour(agent->lan->rt, true, shared->addr_be, shared->record.ifindex, nobody);
+	err = rt_neighbour(agent->lan->rt, true, shared->addr_be, shared->record.ifindex,
+			   lan_nobody);
 	if (err)
 		log_warn("no neighbour entry for a shared address could be made: %s",
 			 strerror(-err));
@@ -68,7 +68,7 @@ void lan_remove(struct agent *agent, struct shared *shared)
 		return;
 	/* Only a route of our protocol number matches. */
 	rt_route(agent->lan->rt, false, &route);
-	rt_neighbour(agent->lan->rt, false, shared->addr_be, shared->record.ifindex, nobody);
+	rt_neighbour(agent->lan->rt, false, shared->addr_be, shared->record.ifindex, lan_nobody);
 }
 
 /* ---- devices */

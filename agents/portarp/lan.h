@@ -11,4 +11,7 @@ struct lan {
 	struct event *readable;
 };
 
+/* What the kernel has as a shared address' MAC: locally administered, never on the wire. */
+extern const uint8_t lan_nobody[6];
+
 #endif

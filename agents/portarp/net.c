@@ -207,6 +207,9 @@ int net_add(struct agent *agent, const struct own *own)
 		err = unless(rt_address(agent->lan->rt, true, own->addr_be, own->ifindex), -EEXIST);
 	if (!err)
 		err = add_routes(agent, own);
+	/* The kernel never asks for it: portarp_lan_out knows the MAC of the port's owner. */
+	if (!err)
+		err = rt_neighbour(agent->lan->rt, true, own->addr_be, own->ifindex, lan_nobody);
 	return err;
 }
 
@@ -227,6 +230,7 @@ void net_remove(struct agent *agent, const struct own *own)
 	bool last = TAILQ_FIRST(&agent->own) == own && !TAILQ_NEXT(own, link);
 	char name[64];
 
+	rt_neighbour(agent->lan->rt, false, own->addr_be, own->ifindex, lan_nobody);
 	if (own->gateway_be)
 		rt_route(agent->lan->rt, false, &out);
 	if (own->prefix && own->prefix < 32)
