@@ -124,29 +124,46 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	daemon_status(status);
 }
 
-/* The database's folder belongs to whom the daemon becomes; one that is there is left as it is,
- * unless systemd has made it for us. */
+static int give(const char *path, const char *suffix, const struct passwd *owner, char *error)
+{
+	char file[4096];
+
+	if (snprintf(file, sizeof(file), "%s%s", path, suffix) >= (int)sizeof(file) ||
+	    !lchown(file, owner->pw_uid, owner->pw_gid) || errno == ENOENT)
+		return 0;
+	snprintf(error, ERROR_LEN, "%.300s: %s", file, strerror(errno));
+	return -EIO;
+}
+
+/*
+ * The database's folder is made for whom the daemon becomes. One that is there is left as it is,
+ * unless it is systemd's StateDirectory, which belongs to root again at each start.
+ */
 static int make_folder(const struct settings *settings, char *error)
 {
 	const struct passwd *owner = settings->user ? getpwnam(settings->user) : NULL;
-	const char *ours = getenv("STATE_DIRECTORY");
+	const char *state = getenv("STATE_DIRECTORY");
 	char copy[4096], *folder;
+	int rc;
 
 	snprintf(copy, sizeof(copy), "%s", settings->database);
 	folder = dirname(copy);
 	if (mkdir(folder, 0700)) {
-		if (errno == EEXIST && (!ours || strcmp(ours, folder)))
+		if (errno == EEXIST && (!state || strcmp(state, folder)))
 			return 0;
 		if (errno != EEXIST) {
 			snprintf(error, ERROR_LEN, "%s: %s", folder, strerror(errno));
 			return -EIO;
 		}
 	}
-	if (owner && !geteuid() && chown(folder, owner->pw_uid, owner->pw_gid)) {
-		snprintf(error, ERROR_LEN, "%s: %s", folder, strerror(errno));
-		return -EIO;
-	}
-	return 0;
+	if (!owner || geteuid())
+		return 0;
+	rc = give(folder, "", owner, error);
+	if (!rc)
+		rc = give(settings->database, "", owner, error);
+	if (!rc)
+		rc = give(settings->database, "-wal", owner, error);
+	return rc ? rc : give(settings->database, "-shm", owner, error);
 }
 
 static int open_ports(struct dns *dns, char *error)

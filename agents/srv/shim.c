@@ -81,9 +81,20 @@ static bool is_address(const char *host)
 	       strchr(host, ':'); /* with a zone: fe80::1%eth0 */
 }
 
+static bool ends_in(const char *host, const char *end)
+{
+	size_t len = strlen(host), end_len = strlen(end);
+
+	if (len && host[len - 1] == '.')
+		len--;
+	return len >= end_len && !strncasecmp(host + len - end_len, end, end_len);
+}
+
+/* Names that DNS is not asked for: RFC 6761, 6.3 and RFC 6762, 3. */
 static bool may_have_records(const char *host)
 {
-	return host && host[0] && !is_address(host) && strcasecmp(host, "localhost");
+	return host && host[0] && !is_address(host) && strcasecmp(host, "localhost") &&
+	       !ends_in(host, ".localhost") && !ends_in(host, ".local");
 }
 
 static bool same_address(const struct sockaddr *a, const struct sockaddr *b)
