@@ -48,14 +48,14 @@ static __always_inline bool ip4_lengths(void *ctx, enum hook hook, const struct 
 	return likely(frame <= p->linear) || frame <= hook_length(ctx, hook);
 }
 
-/* A datagram ends before byte 65536, and no later fragment writes TCP's flags (RFC 3128). */
+/* A datagram has at most 65535 bytes, and no later fragment writes TCP's flags (RFC 3128). */
 static __always_inline bool ip4_later_good(const struct ip4 *p)
 {
 	__u32 offset = bpf_ntohs(p->ip->frag_off) & IP_FRAGMENT_OFFSET;
 
 	if (p->proto == IPPROTO_TCP && offset == 1)
 		return false;
-	return offset * 8 + p->bytes - p->ip->ihl * 4u <= 0xffff;
+	return offset * 8 + p->bytes <= 0xffff;
 }
 
 /* Ports, and whether what steers is there at all: not of a tiny first fragment (RFC 1858). */

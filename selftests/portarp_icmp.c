@@ -123,8 +123,11 @@ static void test_identifiers(void **state)
 
 static void test_short_icmp(void **state)
 {
-	struct packet_spec spec = { .src = PEER_ADDR, .dst = ONE_ADDR, .icmp_rest = MINE << 16,
-				    .tot_len = 27, .trailer = 20 };
+	struct packet_spec spec = { .src = PEER_ADDR,
+				    .dst = ONE_ADDR,
+				    .icmp_rest = MINE << 16,
+				    .tot_len = 27,
+				    .trailer = 20 };
 	struct packet in;
 
 	(void)state;
@@ -298,8 +301,12 @@ static void test_padding_is_no_quote(void **state)
 /* What a sharer's host says about a packet that it got. */
 static void test_errors_out(void **state)
 {
-	struct packet_spec got = { .src = PEER_ADDR, .dst = ONE_ADDR, .proto = IPPROTO_UDP,
-				   .sport = 53, .dport = MINE, .data_len = 20 };
+	struct packet_spec got = { .src = PEER_ADDR,
+				   .dst = ONE_ADDR,
+				   .proto = IPPROTO_UDP,
+				   .sport = 53,
+				   .dport = MINE,
+				   .data_len = 20 };
 
 	(void)state;
 	run_error("about its own port", &got, 28, 0x34, PORTARP_CHECKED, 0);
@@ -321,10 +328,14 @@ static void test_errors_out(void **state)
 /* Who answers for the address may also be told that its answer did not arrive, and tell. */
 static void test_errors_about_remembered(void **state)
 {
-	struct packet_spec answer = { .src = ONE_ADDR, .dst = PEER_ADDR, .proto = IPPROTO_ICMP,
-				      .icmp_rest = BLOCK0 << 16 };
-	struct packet_spec query = { .src = PEER_ADDR, .dst = ONE_ADDR, .proto = IPPROTO_ICMP,
-				     .icmp_type = 8, .icmp_rest = BLOCK0 << 16 };
+	struct packet_spec answer = {
+		.src = ONE_ADDR, .dst = PEER_ADDR, .proto = IPPROTO_ICMP, .icmp_rest = BLOCK0 << 16
+	};
+	struct packet_spec query = { .src = PEER_ADDR,
+				     .dst = ONE_ADDR,
+				     .proto = IPPROTO_ICMP,
+				     .icmp_type = 8,
+				     .icmp_rest = BLOCK0 << 16 };
 
 	(void)state;
 	set_echo(PORTARP_ECHO_OWNER, 0x50);
