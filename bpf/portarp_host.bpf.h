@@ -124,7 +124,8 @@ static __always_inline enum portarp_reason lan_host(void *ctx, enum hook hook,
 	if (p.fragment == FRAGMENT_LATER)
 		return PORTARP_ADMITTED; /* of no use without the first one */
 	if (p.ported)
-		return mine_has(mine, p.dport) ? PORTARP_ADMITTED : PORTARP_NOT_MINE;
+		return mine_has(mine, p.dport) || is_dhcp_reply(&p) ? PORTARP_ADMITTED
+								    : PORTARP_NOT_MINE;
 	return p.proto == IPPROTO_ICMP ? host_icmp(&p, mine, conf) : PORTARP_ADMITTED;
 }
 

@@ -18,6 +18,13 @@ static __always_inline bool is_dhcp(const struct ip4 *p)
 	       p->dport == DHCP_SERVER_PORT;
 }
 
+/* The answer to it. */
+static __always_inline bool is_dhcp_reply(const struct ip4 *p)
+{
+	return p->proto == IPPROTO_UDP && p->sport == DHCP_SERVER_PORT &&
+	       p->dport == DHCP_CLIENT_PORT;
+}
+
 /* portarp_use: this port has sent. Written only if it was not set, so that CPUs do not fight. */
 static __always_inline void use_mark(const struct portarp_conf *conf,
 				     const struct portarp_addr *addr, const struct ip4 *p)
