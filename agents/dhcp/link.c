@@ -17,10 +17,12 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-/* Unfragmented IPv4 UDP to the port; all else stays in the kernel. */
+/* Untagged, unfragmented IPv4 UDP to the port; all else stays in the kernel. */
 static int attach_filter(int fd, uint16_t port)
 {
 	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_VLAN_TAG),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x0fff, 10, 0),
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x0800, 0, 8),
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
@@ -58,10 +60,16 @@ static int read_device(int fd, struct link *link)
 	return 0;
 }
 
-/* The filter comes before the bind, so that nothing else is queued. */
+/*
+ * The filter comes before the bind, so that nothing else is queued. A client reads before the tc
+ * programs of a shared address, which drop what is for port 68 (ETH_P_ALL is where tcpdump reads).
+ */
 static int open_packet(struct link *link)
 {
-	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP) };
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(link->port == DHCP_CLIENT_PORT ? ETH_P_ALL : ETH_P_IP)
+	};
 	const int on = 1;
 
 	link->fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

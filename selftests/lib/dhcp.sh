@@ -10,9 +10,9 @@ mac_of() { in_ns "$1" ip -j link show lan | jq -r ".[0].address"; }
 # shellcheck disable=SC2086 # options are words
 # server_start [OPTION...]: with $TMP/pools; the log is server.log.
 server_start() {
-	spawn srv server.log isthmus-dhcp server ${SERVER_DEVICES:---device br0 --device wan} --pools "$TMP/pools" --database "$TMP/dhcp.db" \
-		--control "$TMP/server.sock" --portarp "$TMP/gateway.sock" --assignments "$TMP/assignments" \
-		--server-id 10.9.0.1 --add-addresses --usage-interval 1 --grace 2 --log-level debug "$@"
+	spawn "${SERVER_NS:-srv}" server.log isthmus-dhcp server ${SERVER_DEVICES:---device br0 --device wan} --pools "$TMP/pools" --database "$TMP/dhcp.db" \
+		--control "$TMP/server.sock" --portarp "${GATEWAY_SOCKET:-$TMP/gateway.sock}" --assignments "$TMP/assignments" \
+		--server-id "${SERVER_ID:-10.9.0.1}" --add-addresses --usage-interval 1 --grace 2 --log-level debug "$@"
 	SERVER_PID=$SPAWNED
 	wait_for 10 server
 }
