@@ -130,7 +130,8 @@ static __always_inline enum portarp_reason arp_reply(void *ctx, enum hook hook,
 	struct hold hold = { .kind = PORTARP_EVENT_ARP, .ifindex = link->ifindex };
 	struct event_room *room;
 
-	if (!arp || arp->magic != bpf_htons(PORTARP_MAGIC) || arp->version != PORTARP_VERSION)
+	if (!arp || arp->magic != bpf_htons(PORTARP_MAGIC) || arp->version != PORTARP_VERSION ||
+	    arp->sender || mac_is_group(arp->sender_mac))
 		return PORTARP_ARP_OTHER;
 	hold.addr = arp->target;
 	hold.port = arp->port;

@@ -16,7 +16,7 @@
 #include "maps/portarp.h"
 #include "selftests/lib/packet.h"
 
-#define PFIX_OWNERS 4096
+#define PFIX_OWNERS (1 << 17)
 #define PFIX_BLOCKS 3
 #define PFIX_EVENTS 256 /* kept of one run */
 
