@@ -30,8 +30,8 @@ lan_start() {
 	lan_host resolver 192.0.2.10/24
 	lan_host dns 192.0.2.53/24,192.0.2.54/24,2001:db8::53/64
 	lan_host host 192.0.2.1/24,2001:db8::1/64
-	wait_for 5 in_ns client ping -qc1 -W0.3 192.0.2.53
-	wait_for 5 in_ns client ping -qc1 -W0.3 2001:db8::53
+	wait_for 20 in_ns client ping -qc1 -W0.3 192.0.2.53
+	wait_for 20 in_ns client ping -qc1 -W0.3 2001:db8::53
 }
 
 zone_write() { # SERIAL [LINE]
@@ -53,10 +53,10 @@ zone_write() { # SERIAL [LINE]
 dns_start() {
 	STATE_DIRECTORY=$TMP/state spawn dns dns.log isthmus-dns run --listen :53 --zone "example.net=$TMP/zones/example.net" \
 		--database "$TMP/state/dns.db" --control "$TMP/dns.sock" --user nobody --metrics 192.0.2.53:9483 \
-		--tcp-idle 2 --log-level debug
+		--tcp-idle 2 --rate 5 --log-level debug
 	DNS_PID=$SPAWNED
-	wait_for 10 listening dns u 53
-	wait_for 10 dns_command status
+	wait_for 20 listening dns u 53
+	wait_for 20 dns_command status
 }
 
 dns_command() { isthmus-dns "$@" --control "$TMP/dns.sock"; }
@@ -83,7 +83,7 @@ resolver_start() {
 			stub-addr: 192.0.2.53
 	CONF
 	spawn resolver unbound.log unbound -d -c "$TMP/unbound.conf"
-	wait_for 10 listening resolver u 53
+	wait_for 20 listening resolver u 53
 }
 
 # As on a host of the LAN: its resolver is unbound.
@@ -92,8 +92,8 @@ at_client() {
 		'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$TMP/resolv.conf" "$@"
 }
 preloaded() { at_client isthmus-srv-run "$@"; }
-asked() { at_client dig +time=$((3 * SLOW)) +tries=2 "$@"; }
-direct() { in_ns client dig +time=$((3 * SLOW)) +tries=1 @192.0.2.53 "$@"; }
+asked() { at_client dig +time=$((5 * SLOW)) +tries=3 "$@"; }
+direct() { in_ns client dig +time=$((5 * SLOW)) +tries=3 @192.0.2.53 "$@"; }
 status_of() { sed -n 's/.*status: \([A-Z]*\).*/\1/p'; }
 
 servers_start() {
@@ -108,8 +108,8 @@ with socket.create_server(("192.0.2.1", 40022)) as server:
         client.sendall(b"SSH-2.0-story\r\n")
         print(client.recv(20).decode("latin-1"))
         client.close()'
-	wait_for 5 listening host t 40080
-	wait_for 5 listening host t 40022
+	wait_for 20 listening host t 40080
+	wait_for 20 listening host t 40022
 }
 
 # ---- answers
@@ -143,32 +143,34 @@ resolver_stories() {
 # ---- services
 
 page() { "$@" 2>&1; }
+srv_is() { [ "$(asked +short "$1" SRV)" = "$2" ]; } # NAME DATA
 
 service_stories() {
-	refuse "without SRV nobody finds the port" preloaded curl -sS --max-time 5 http://web.example.net/
+	refuse "without SRV nobody finds the port" preloaded curl -sS --max-time 20 http://web.example.net/
 	check "publish http" dns_command publish _http._tcp.web.example.net --target web.example.net --port 40080 --ttl 1
 	check "publish ssh" dns_command publish _ssh._tcp.web.example.net --target web.example.net --port 40022 --ttl 1
-	sleep 5 # that there was none was kept by the resolver, 5 s
-	equal "SRV through the resolver" "$(asked +short _http._tcp.web.example.net SRV)" "0 0 40080 web.example.net."
-	refuse "without the shim curl does not find it" at_client curl -sS --max-time 5 http://web.example.net/
-	equal "curl" "$(page preloaded curl -sS --max-time 10 http://web.example.net/)" "a page"
-	equal "curl by IPv6" "$(page preloaded curl -6 -sS --max-time 10 http://web.example.net/)" "a page"
-	equal "wget" "$(page preloaded wget -q -O - -T 10 -t 1 http://web.example.net/)" "a page"
+	# That there was none is kept by the resolver for 5 s.
+	check "SRV through the resolver" wait_for 30 srv_is _http._tcp.web.example.net "0 0 40080 web.example.net."
+	check "and the other" wait_for 30 srv_is _ssh._tcp.web.example.net "0 0 40022 web.example.net."
+	refuse "without the shim curl does not find it" at_client curl -sS --max-time 20 http://web.example.net/
+	equal "curl" "$(page preloaded curl -sS --max-time 30 http://web.example.net/)" "a page"
+	equal "curl by IPv6" "$(page preloaded curl -6 -sS --max-time 30 http://web.example.net/)" "a page"
+	equal "wget" "$(page preloaded wget -q -O - -T 30 -t 1 http://web.example.net/)" "a page"
 	equal "nc with the service's name" \
-		"$(printf 'GET / HTTP/1.0\r\n\r\n' | page preloaded nc -w 5 web.example.net http | tail -n 1)" "a page"
+		"$(printf 'GET / HTTP/1.0\r\n\r\n' | page preloaded nc -w 20 web.example.net http | tail -n 1)" "a page"
 	equal "nc with its number" \
-		"$(printf 'GET / HTTP/1.0\r\n\r\n' | page preloaded nc -w 5 web.example.net 80 | tail -n 1)" "a page"
+		"$(printf 'GET / HTTP/1.0\r\n\r\n' | page preloaded nc -w 20 web.example.net 80 | tail -n 1)" "a page"
 	equal "python" "$(page preloaded python3 -c '
 import urllib.request
 print(urllib.request.urlopen("http://web.example.net/", timeout=10).read().decode(), end="")')" "a page"
-	preloaded ssh -F none -o BatchMode=yes -o ConnectTimeout=10 web.example.net true >"$TMP/ssh.log" 2>&1 || true
-	check "ssh comes to its server" wait_for 5 log_has sshd.log '^SSH-2.0-OpenSSH'
-	refuse "numbers only if they are wanted" preloaded env ISTHMUS_SRV_NUMERIC=0 curl -sS --max-time 5 http://web.example.net/
+	preloaded ssh -F none -o BatchMode=yes -o ConnectTimeout=30 web.example.net true >"$TMP/ssh.log" 2>&1 || true
+	check "ssh comes to its server" wait_for 20 log_has sshd.log '^SSH-2.0-OpenSSH'
+	refuse "numbers only if they are wanted" preloaded env ISTHMUS_SRV_NUMERIC=0 curl -sS --max-time 20 http://web.example.net/
 	equal "names always" "$(page preloaded env ISTHMUS_SRV_NUMERIC=0 python3 -c '
 import socket
 print(socket.create_connection(("web.example.net", "http"), 10).getpeername()[1])')" 40080
 	equal "a port that has no name is left alone" \
-		"$(page preloaded curl -sS --max-time 10 http://web.example.net:40080/)" "a page"
+		"$(page preloaded curl -sS --max-time 30 http://web.example.net:40080/)" "a page"
 	equal "8 threads, freed by libc, errno kept" \
 		"$(preloaded env ASAN_OPTIONS=verify_asan_link_order=0 "$B/selftests/srv" client web.example.net http | sort | paste -sd' ')" \
 		"192.0.2.1 40080 2001:db8::1 40080"
@@ -184,10 +186,10 @@ order_stories() {
 import socket
 print([a[4][1] for a in socket.getaddrinfo("web.example.net", "http", socket.AF_INET, socket.SOCK_STREAM)])')" \
 		"[40081, 40080]"
-	equal "curl goes on to the second" "$(page preloaded curl -sS --max-time 10 http://web.example.net/)" "a page"
+	equal "curl goes on to the second" "$(page preloaded curl -sS --max-time 30 http://web.example.net/)" "a page"
 	check "withdraw it" dns_command withdraw _http._tcp.web.example.net --port 40081
 	check "a service that is not available" dns_command publish _https._tcp.web.example.net --target . --port 0 --ttl 1
-	equal "curl is told so" "$(preloaded curl -sS --max-time 5 https://web.example.net/ 2>/dev/null || echo $?)" 6
+	equal "curl is told so" "$(preloaded curl -sS --max-time 20 https://web.example.net/ 2>/dev/null || echo $?)" 6
 	check "publish with an owner" dns_command publish _x._tcp.web.example.net --target web.example.net --port 1 --owner one
 	refuse "another owner cannot change it" dns_command publish _x._tcp.web.example.net --target web.example.net --port 1 \
 		--owner two
@@ -205,20 +207,20 @@ restart_stories() {
 	check "publish for 2 s" dns_command publish short.example.net --address 192.0.2.2 --seconds 2
 	equal "it is there" "$(direct +short short.example.net)" 192.0.2.2
 	end "$DNS_PID" KILL
-	wait_for 5 ended "$DNS_PID"
+	wait_for 20 ended "$DNS_PID"
 	chown -R root:root "$TMP/state" # as systemd does with a StateDirectory
 	dns_start
 	equal "published records outlive a kill" "$(direct +short _http._tcp.web.example.net SRV)" \
 		"5 0 40080 web.example.net."
-	check "what has ended is gone" wait_for 10 gone short.example.net
+	check "what has ended is gone" wait_for 20 gone short.example.net
 	zone_write 2 "added A 192.0.2.3"
 	kill -HUP "$DNS_PID"
-	check "SIGHUP takes the new zone" wait_for 5 serial_is 2
+	check "SIGHUP takes the new zone" wait_for 20 serial_is 2
 	equal "its name" "$(direct +short added.example.net)" 192.0.2.3
 	equal "and the published one" "$(direct +short _http._tcp.web.example.net SRV)" "5 0 40080 web.example.net."
 	zone_write 3 "wrong A 192.0.2.999"
 	kill -HUP "$DNS_PID"
-	check "a wrong zone is told with its line" wait_for 5 log_has dns.log 'example.net:[0-9]+: .*stay as they are'
+	check "a wrong zone is told with its line" wait_for 20 log_has dns.log 'example.net:[0-9]+: .*stay as they are'
 	equal "and not taken" "$(direct +short example.net SOA | awk '{ print $3 }')" 2
 	refuse "check finds it too" isthmus-dns check --zone "example.net=$TMP/zones/example.net"
 	zone_write 4
@@ -235,13 +237,13 @@ hostile_stories() {
 	before=$(dns_count .questions_udp)
 	check "garbage" in_ns client python3 "$CLIENT" garbage 192.0.2.53 2000
 	equal "the server goes on" "$(direct +short web.example.net)" 192.0.2.1
-	check "it saw the garbage" wait_for 5 seen_more_than $((before + 1800))
+	check "it saw the garbage" wait_for 20 seen_more_than $((before + 1800))
 	at_least "malformed questions are counted" "$(dns_count .answers.formerr)" 20
 	at_least "answers are dropped" "$(dns_count .answers.dropped)" 400
 	at_least "senseless streams end" "$(dns_count .tcp_malformed)" 15
 	equal "500 questions in one stream, in order" "$(in_ns client python3 "$CLIENT" pipeline 192.0.2.53 500)" 500
 	at_most "half a question is waited for 2 s" "$(in_ns client python3 "$CLIENT" stall 192.0.2.53 $((20 * SLOW)))" \
-		$((8 * SLOW))
+		$((15 * SLOW))
 	at_least "that was its end by the clock" "$(dns_count .tcp_timeouts)" 1
 	equal "50 connections for one address" "$(in_ns client python3 "$CLIENT" connections 192.0.2.53 70)" 50
 	at_least "more are refused" "$(dns_count .tcp_refused)" 20
@@ -249,7 +251,7 @@ hostile_stories() {
 	equal "who asks for what exists is never limited" "${flood[0]}" 1000
 	read -ra flood <<<"$(in_ns client python3 "$CLIENT" flood 192.0.2.53 x.none.example.net 1000)"
 	at_most "unknown names are, answers" "${flood[0]}" $((100 * SLOW))
-	at_least "some are told to use TCP" "${flood[1]}" 300
+	at_least "some are told to use TCP" "${flood[1]}" 200
 	at_least "others get nothing" "${flood[2]}" 300
 	equal "who does is answered" "$(direct +tcp x.none.example.net | status_of)" NXDOMAIN
 	equal "and so is the resolver" "$(asked y.none.example.net | status_of)" NXDOMAIN
