@@ -64,7 +64,7 @@ static int close_host(void **arg)
 static char *look(void)
 {
 	char *text = calloc(1, TEXT);
-	FILE *pipe = popen("ip -d rule; ip -4 -d route show table all; ip -4 -br addr;"
+	FILE *pipe = popen("ip -d rule; ip -4 -d route show table all; ip -4 -br addr; ip -4 neigh;"
 			   "sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports "
 			   "net.ipv4.ip_nonlocal_bind net.ipv4.conf.lan net.ipv4.conf.all",
 			   "r");
@@ -122,6 +122,7 @@ static void a_contiguous_set(void **arg)
 	says("sysctl -n net.ipv4.ip_local_port_range | tr '\t' ' '", "8192 12287");
 	says("sysctl -n net.ipv4.ip_local_reserved_ports", "20000-20009,30000");
 	says("sysctl -n net.ipv4.conf.lan.arp_ignore", "3");
+	says("ip neigh show 192.0.2.1 dev lan", "192.0.2.1 lladdr 02:50:45:00:00:01 PERMANENT");
 	assert_null(fixture_op("{'op':'unuse'," ADDR "}"));
 	is_as(before);
 }
