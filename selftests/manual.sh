@@ -113,6 +113,16 @@ agent_page isthmus-dns
 equal "isthmus-srv-run(8): its environment" "$(sed -n 's/^\.It Ev \(ISTHMUS.*\)/\1/p' "$ROOT/docs/isthmus-srv-run.8")" \
 	"$(isthmus-srv-run --help | grep -o 'ISTHMUS_[A-Z_]*')"
 
+# The page of the datapath is the agent's as well: its sections have other names.
+page=$ROOT/docs/isthmus-portarp.8
+some "isthmus-portarp has options" "$(agent_options isthmus-portarp)"
+equal "isthmus-portarp(8): options of the agent" \
+	"$(sed -n '/^\.Sh AGENT OPTIONS/,/^\.Sh EXIT/s/^\.It Fl -//p' "$page" | sed 's/ Ar / /' | sort -u)" \
+	"$(agent_options isthmus-portarp | uniq)"
+equal "isthmus-portarp(8): commands of the agent" \
+	"$({ sed -n '/^\.Sh AGENT$/,/^\.Sh AGENT OPTIONS/s/^\.It Cm //p' "$page"; printf 'help\nversion\n'; } | sort)" \
+	"$(agent_commands isthmus-portarp)"
+
 page=$ROOT/docs/isthmus-dhcp.8
 equal "isthmus-dhcp(8): commands" "$(sed -n '/^\.Sh COMMANDS/,/^\.Sh OPTIONS/s/^\.It Cm //p' "$page" | sort)" \
 	"$({ isthmus-dhcp help | words; printf 'help\nversion\n'; } | sort)"

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@ struct race {
 	uint64_t word;
 	pthread_barrier_t barrier;
 	unsigned int handed; /* to the agent */
-	bool done;	     /* all packets have come */
+	bool answers;	     /* the agent is about to settle */
 };
 
 static void *datapath(void *arg)
@@ -44,6 +45,9 @@ static void *datapath(void *arg)
 	for (int i = 0; i < RACES; i++) {
 		pthread_barrier_wait(&race->barrier);
 		for (int n = 0; n < PACKETS; n++) {
+			while (n == i % PACKETS &&
+			       !__atomic_load_n(&race->answers, __ATOMIC_ACQUIRE))
+				sched_yield();
 			union owner_word before = { .word = __atomic_fetch_add(&race->word,
 									       PORTARP_OWNER_ONE,
 									       __ATOMIC_ACQ_REL) };
@@ -53,7 +57,6 @@ static void *datapath(void *arg)
 			else
 				__atomic_fetch_add(&race->handed, 1, __ATOMIC_ACQ_REL);
 		}
-		__atomic_store_n(&race->done, true, __ATOMIC_RELEASE);
 		pthread_barrier_wait(&race->barrier);
 	}
 	return NULL;
@@ -75,10 +78,14 @@ static void a_counter_that_races(void **state)
 
 		race.word = 0;
 		race.handed = 0;
-		race.done = false;
+		race.answers = false;
 		pthread_barrier_wait(&race.barrier);
 		/* The answer comes after so many packets, and the others in the meantime. */
-		while (__atomic_load_n(&race.handed, __ATOMIC_ACQUIRE) < i % (PACKETS + 1u))
+		while (__atomic_load_n(&race.handed, __ATOMIC_ACQUIRE) < i % (unsigned int)PACKETS)
+			sched_yield();
+		sent = __atomic_load_n(&race.handed, __ATOMIC_ACQUIRE);
+		__atomic_store_n(&race.answers, true, __ATOMIC_RELEASE);
+		for (volatile int spin = i % 300; spin; spin--)
 			;
 		while (!owner_settle(&race.word, mac, 0, sent))
 			sent = __atomic_load_n(&race.handed, __ATOMIC_ACQUIRE);

@@ -187,6 +187,16 @@ static void save_part(struct agent *agent, const struct own *own, const struct o
 	state_put_own(agent->state, &saved);
 }
 
+static unsigned int own_count(const struct agent *agent)
+{
+	const struct own *own;
+	unsigned int count = 0;
+
+	TAILQ_FOREACH(own, &agent->own, link)
+	count++;
+	return count;
+}
+
 static struct own *own_new(struct agent *agent, const struct host_request *request)
 {
 	struct own *own = calloc(1, sizeof(*own));
@@ -261,6 +271,9 @@ int host_use(struct agent *agent, const struct host_request *request)
 		rebuild(agent, own);
 		return map_put(&agent->maps, MAP_MINE, &own->addr_be, &own->mine);
 	}
+	if (!own && own_count(agent) == PORTARP_OWN)
+		return -ENOSPC; /* portarp_conf.own: binds to an address beyond it were not checked
+				 */
 	if (!own)
 		own = own_new(agent, request);
 	if (!own)
