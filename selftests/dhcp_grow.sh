@@ -71,7 +71,7 @@ shrink_story() {
 	end "$HOLDER_PID"
 	check "an unused one is" wait_for 15 sets_are "[64]"
 	check "by a release" server_lease_is 192.0.2.1 65 released
-	check "and the gateway hears of it" wait_for 5 told gateway release 192.0.2.1 65
+	check "and the gateway hears of it" wait_for 15 told gateway release 192.0.2.1 65
 	equal "the first stays" "$(server_lease 192.0.2.1 64 .state)" bound
 }
 

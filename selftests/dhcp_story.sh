@@ -56,8 +56,8 @@ life_story() {
 	client_start host1
 	check "a client is bound" wait_for 10 client_is host1 bound
 	equal "to the first set that may be given" "$(client_set host1)" "192.0.2.1 6 8 4"
-	check "the host's agent is told" wait_for 5 told host1 use 192.0.2.1 4
-	check "and the gateway" wait_for 5 told gateway lease 192.0.2.1 4
+	check "the host's agent is told" wait_for 15 told host1 use 192.0.2.1 4
+	check "and the gateway" wait_for 15 told gateway lease 192.0.2.1 4
 	equal "with the client's MAC" "$(gateway_mac lease 192.0.2.1 4)" "$(mac_of host1)"
 	check "it renews" wait_for 10 log_has host1.out '"event":"renewed"'
 	before=$(server_counter received.discover)
@@ -97,15 +97,15 @@ rebind_story() {
 
 release_story() {
 	check "a release ends the client" client_release host1
-	check "the lease" wait_for 5 server_lease_is 192.0.2.1 4 released
-	check "and what the gateway knows" wait_for 5 told gateway release 192.0.2.1 4
+	check "the lease" wait_for 15 server_lease_is 192.0.2.1 4 released
+	check "and what the gateway knows" wait_for 15 told gateway release 192.0.2.1 4
 	check "and the host" told host1 unuse 192.0.2.1 4
 	: >"$TMP/gateway.ops"
 	client_start host1 --release
 	check "the same client gets the same set" wait_for 10 client_is host1 bound
 	equal "again" "$(client_set host1)" "192.0.2.1 6 8 4"
 	end "$CLIENT_PID"
-	check "--release gives it back at the end" wait_for 5 server_lease_is 192.0.2.1 4 released
+	check "--release gives it back at the end" wait_for 15 server_lease_is 192.0.2.1 4 released
 }
 
 # A refused client: its set was given to another while it was away.
@@ -137,7 +137,7 @@ host_story() {
 	check "who had the set there is put out" wait_for 10 grep -q '"mac": "02:00:00:00:00:77", .*"op": "release"' "$TMP/gateway.ops"
 	rm "$TMP/gateway.sock.owner"
 	client_release host2
-	check "the single port goes with the lease" wait_for 5 grep -q '"high": 80, .*"low": 80, .*"op": "release"' "$TMP/gateway.ops"
+	check "the single port goes with the lease" wait_for 15 grep -q '"high": 80, .*"low": 80, .*"op": "release"' "$TMP/gateway.ops"
 }
 
 # ---- others' clients
@@ -203,7 +203,7 @@ scapy_says() { equal "scapy: $1" "$(sed -n "s/^$2=//p" "$TMP/scapy.out")" "$3"; 
 
 relay_story() {
 	spawn relay relay.log "$SELFTESTS/lib/dhcp_relay.py" lan 192.0.2.254 wan 10.1.0.1
-	wait_for 5 listening relay u 67
+	wait_for 20 listening relay u 67
 	client_start far --size-hint 8
 	check "a client behind a relay is bound" wait_for 10 client_is far bound
 	check "option 82 comes back to the relay" log_has relay.log '^down 5 echoed'
@@ -211,7 +211,7 @@ relay_story() {
 	equal "and nothing is lost of option 82" "$(grep -c lost "$TMP/relay.log" || true)" 0
 	equal "two requests, two answers" "$(($(grep -c '^up 3' "$TMP/relay.log") >= 2 && $(grep -c '^down 5' "$TMP/relay.log") >= 2))" 1
 	client_release far
-	check "and its release" wait_for 5 log_has relay.log '^up 7'
+	check "and its release" wait_for 15 log_has relay.log '^up 7'
 }
 
 gateway_start

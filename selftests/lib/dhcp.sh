@@ -14,7 +14,7 @@ server_start() {
 		--control "$TMP/server.sock" --portarp "${GATEWAY_SOCKET:-$TMP/gateway.sock}" --assignments "$TMP/assignments" \
 		--server-id "${SERVER_ID:-10.9.0.1}" --add-addresses --usage-interval 1 --grace 2 --log-level debug "$@"
 	SERVER_PID=$SPAWNED
-	wait_for 10 server
+	wait_for 20 server
 }
 server() { isthmus-dhcp status --control "$TMP/server.sock" --json; }
 server_counter() { server | jq ".counters.$1 // 0"; }
@@ -27,7 +27,7 @@ server_lease_is() { [ "$(server_lease "$1" "$2" .state)" = "$3" ]; }
 gateway_start() {
 	spawn - gateway.log "$SELFTESTS/lib/portarp_stub.py" "$TMP/gateway.sock" "$TMP/gateway.ops" "${GATEWAY_KNOWS:-none}"
 	GATEWAY_PID=$SPAWNED
-	wait_for 10 test -S "$TMP/gateway.sock"
+	wait_for 20 test -S "$TMP/gateway.sock"
 }
 gateway_restart() {
 	end "$GATEWAY_PID"
@@ -42,17 +42,17 @@ client_start() {
 	shift
 	if [ ! -S "$TMP/$name-portarp.sock" ]; then
 		spawn - "$name-portarp.log" "$SELFTESTS/lib/portarp_stub.py" "$TMP/$name-portarp.sock" "$TMP/$name.ops"
-		wait_for 10 test -S "$TMP/$name-portarp.sock"
+		wait_for 20 test -S "$TMP/$name-portarp.sock"
 	fi
 	spawn "$name" "$name.out" isthmus-dhcp client --device lan --state "$TMP/$name.state" --control "$TMP/$name.sock" \
 		--portarp "$TMP/$name-portarp.sock" --log-level debug --print "$@"
 	CLIENT_PID=$SPAWNED
-	wait_for 10 client "$name"
+	wait_for 20 client "$name"
 }
 client() { isthmus-dhcp status --control "$TMP/$1.sock" --json; }
 client_release() {
 	isthmus-dhcp release --control "$TMP/$1.sock"
-	wait_for 5 ended "$CLIENT_PID"
+	wait_for 15 ended "$CLIENT_PID"
 }
 client_is() { [ "$(client "$1" | jq -r '.sets[0].state')" = "$2" ]; }
 client_set() { client "$1" | jq -r '.sets[0] | "\(.address) \(.a) \(.k) \(.psid)"'; }
