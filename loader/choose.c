@@ -25,13 +25,63 @@ const char *choose_why_tc(const struct device *device)
 	return NULL;
 }
 
-int choose_check(const struct device *device)
+const char *const choose_modes[] = { "auto", "xdp", "xdp-generic", "tc", NULL };
+
+enum put_hook choose_by_mode(unsigned int mode)
 {
-	if (device->type == ARPHRD_ETHER)
-		return EXIT_DONE;
-	return complain(EXIT_FAILED,
+	static const enum put_hook by_mode[] = {
+		[CHOOSE_XDP] = PUT_HOOK_XDP,
+		[CHOOSE_XDP_GENERIC] = PUT_HOOK_XDP_GENERIC,
+		[CHOOSE_TC] = PUT_HOOK_TC,
+	};
+
+	return mode < COUNT_OF(by_mode) ? by_mode[mode] : PUT_HOOK_NONE;
+}
+
+/*
+ * XDP redirects to any device of the set, so one that needs tc decides for all: a packet from a
+ * NIC's native XDP to a bridge would be lost.
+ */
+enum put_hook choose_hook(unsigned int mode, const struct device *const *device, unsigned int count,
+			  bool *may_fall_back)
+{
+	const struct device *decides = NULL;
+
+	*may_fall_back = false;
+	if (mode > CHOOSE_AUTO)
+		return choose_by_mode(mode);
+	for (unsigned int i = 0; i < count && !decides; i++)
+		if (choose_why_tc(device[i]))
+			decides = device[i];
+	*may_fall_back = !decides;
+	for (unsigned int i = 0; i < count; i++) {
+		const char *name = device[i]->name, *why = choose_why_tc(device[i]);
+
+		if (why)
+			notice("%s: mode tc (%s)", name, why);
+		else if (decides)
+			notice("%s: mode tc (as %s needs it)", name, decides->name);
+		else
+			notice("%s: mode xdp (hardware; tc if its driver has no native XDP)", name);
+	}
+	return decides ? PUT_HOOK_TC : PUT_HOOK_XDP;
+}
+
+int choose_device(const struct device_list *list, const char *name, const struct device **device)
+{
+	const struct device *found = device_by_name(list, name);
+
+	if (!found)
+		return complain(
+			EXIT_FAILED,
+			"%s: no such device in this network namespace; `ip link` lists them", name);
+	if (found->type != ARPHRD_ETHER)
+		return complain(
+			EXIT_FAILED,
 			"%s: not an Ethernet device (type %u); name one that has Ethernet headers",
-			device->name, device->type);
+			found->name, found->type);
+	*device = found;
+	return EXIT_DONE;
 }
 
 /* What the sender at the other end of a veth must do can be asked only in this namespace. */
@@ -57,14 +107,13 @@ static void warn_veth_peer(const struct device_list *list, const struct device *
 		       device->name, peer->name, device->name, peer->name);
 }
 
-static void warn_forwarding(const struct device *device, int version)
+static void warn_forwarding(const struct device *device, int version, const char *consequence)
 {
 	if (device_forwarding(device->name, version))
 		return;
-	notice("%s: warning: IPv%d forwarding is off, so next hops follow the way each SYN came "
-	       "and "
-	       "are not updated when routes change: `sysctl net.ipv%d.conf.%s.forwarding=1`",
-	       device->name, version, version, device->name);
+	notice("%s: warning: IPv%d forwarding is off, so %s: `sysctl "
+	       "net.ipv%d.conf.%s.forwarding=1`",
+	       device->name, version, consequence, version, device->name);
 }
 
 void choose_warn(const struct device_list *list, const struct device *device,
@@ -84,9 +133,9 @@ void choose_warn(const struct device_list *list, const struct device *device,
 		       "again: `ethtool -K %s lro off`",
 		       device->name, device->name);
 	if (use->v4)
-		warn_forwarding(device, 4);
+		warn_forwarding(device, 4, use->unforwarded);
 	if (use->v6)
-		warn_forwarding(device, 6);
+		warn_forwarding(device, 6, use->unforwarded);
 }
 
 void choose_explain_xdp(const struct device *device, int err, char *text, size_t len)

@@ -4,6 +4,7 @@
 #define ISTHMUS_LOADER_CHOOSE_H
 
 #include "device.h"
+#include "put.h"
 
 /* Largest MTU whose frames are one page, with XDP's headroom and the kernel's tail. */
 #define CHOOSE_XDP_MTU 3400
@@ -11,12 +12,30 @@
 /* NULL if native XDP may be tried; else why tc is right for this device. */
 const char *choose_why_tc(const struct device *device);
 
-/* 0, or EXIT_FAILED with a message: only Ethernet devices carry what the programs parse. */
-int choose_check(const struct device *device);
+/* What --mode may be, in the order of enum choose_mode; NULL at the end. */
+extern const char *const choose_modes[];
+
+enum choose_mode { CHOOSE_AUTO = 1, CHOOSE_XDP, CHOOSE_XDP_GENERIC, CHOOSE_TC };
+
+/* The hook that a mode other than auto names. */
+enum put_hook choose_by_mode(unsigned int mode);
+/*
+ * The hook for a set of devices: what --mode says (0: auto), or what suits all of them, with a
+ * notice for each. *may_fall_back: auto chose native XDP, which a driver may not have.
+ */
+enum put_hook choose_hook(unsigned int mode, const struct device *const *device, unsigned int count,
+			  bool *may_fall_back);
+
+/*
+ * The device of a name: an exit code, with a message if there is none, or if it is not Ethernet,
+ * which is all that the programs parse.
+ */
+int choose_device(const struct device_list *list, const char *name, const struct device **device);
 
 struct choose_use {
 	bool native_xdp;
-	bool v4, v6; /* families of the addresses */
+	bool v4, v6;		 /* families that are forwarded */
+	const char *unforwarded; /* what comes of it if the kernel forwards them not */
 };
 
 /* Warnings on standard error, with the remedy. */

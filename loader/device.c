@@ -69,6 +69,8 @@ static void read_device(const struct nlmsghdr *header, struct device *device)
 		device->mtu = mnl_attr_get_u32(table[IFLA_MTU]);
 	if (table[IFLA_LINK] && !table[IFLA_LINK_NETNSID])
 		device->link = mnl_attr_get_u32(table[IFLA_LINK]);
+	if (table[IFLA_MASTER])
+		device->master = mnl_attr_get_u32(table[IFLA_MASTER]);
 	if (table[IFLA_LINKINFO])
 		read_kind(table[IFLA_LINKINFO], device);
 }

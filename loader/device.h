@@ -19,6 +19,7 @@ struct device {
 	bool up;
 	uint32_t mtu;
 	uint32_t link;	  /* lower device or veth peer, 0 if none or in another namespace */
+	uint32_t master;  /* the bridge, bond, ... that it belongs to, 0 if none */
 	uint16_t vlan_id; /* of a VLAN device */
 	__be16 vlan_proto;
 };

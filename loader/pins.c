@@ -54,8 +54,12 @@ int pins_make(const char *instance, const char *directory, struct bpf_object *ob
 {
 	struct bpf_map *map;
 	char path[512];
-	int err = 0;
+	int err = pin_path(instance, directory, NULL, path, sizeof(path));
 
+	if (!err && mkdir(path, 0755))
+		err = -errno;
+	if (err)
+		return err;
 	bpf_object__for_each_map(map, object)
 	{
 		if (bpf_map__is_internal(map))

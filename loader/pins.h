@@ -24,7 +24,7 @@ int pins_open(const char *instance, const char *directory, const struct pins_map
 	      size_t count, void *fds);
 void pins_close(const struct pins_map *table, size_t count, void *fds);
 
-/* Pins all maps of an object but libbpf's own. */
+/* Makes a directory with all maps of an object but libbpf's own. */
 int pins_make(const char *instance, const char *directory, struct bpf_object *object);
 /* Makes an object that is not loaded yet use the pinned maps. */
 int pins_reuse(const char *instance, const char *directory, struct bpf_object *object);

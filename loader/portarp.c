@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* `isthmus portarp`: its verbs and their options. */
-#include <errno.h>
-#include <string.h>
-
-#include "pins.h"
+#include "choose.h"
+#include "detach.h"
 #include "portarp.h"
 
 enum {
@@ -18,7 +16,6 @@ enum {
 	ATTACHED = ATTACH | DETACH | SHOW | LIST | STATS | WHO,
 };
 
-static const char *const modes[] = { "auto", "xdp", "xdp-generic", "tc", NULL };
 static const char *const roles[] = { "gateway", "bridge", "host", NULL };
 
 #define FIELD(name) offsetof(struct portarp_settings, name)
@@ -31,7 +28,7 @@ static const struct option options[] = {
 	{ "lan", "DEV", "device towards the sharers; may be repeated", OPTION_DEVICES, ATTACH,
 	  FIELD(lan), 0, 0, 0, NULL },
 	{ "mode", "MODE", "auto, xdp, xdp-generic or tc (auto)", OPTION_CHOICE, ATTACH, FIELD(mode),
-	  0, 0, 0, modes },
+	  0, 0, 0, choose_modes },
 	{ "instance", "NAME", "which of several instances", OPTION_INSTANCE, ATTACHED,
 	  FIELD(common.instance), 0, 0, 0, NULL },
 	{ "addresses", "N", "shared addresses that there may be", OPTION_NUMBER, ATTACH,
@@ -92,42 +89,10 @@ const struct noun portarp_noun = {
 	.status = portarp_status,
 };
 
-static int detach_directory(const char *instance, const char *directory)
-{
-	unsigned int stuck = 0;
-	int err;
-
-	if (!pins_exist(instance, directory))
-		return EXIT_DONE;
-	err = portarp_remove(instance, directory, &stuck);
-	if (err)
-		return complain_pins(err, instance, PORTARP_STEM);
-	if (stuck)
-		return complain(
-			EXIT_FAILED,
-			"portarp: %u device%s could not be cleared; run detach in the network "
-			"namespace of the attach (`nsenter --net=/run/netns/NAME isthmus "
-			"portarp detach`)",
-			stuck, stuck == 1 ? "" : "s");
-	return EXIT_DONE;
-}
-
 int portarp_detach(const void *arg, const struct output *output)
 {
 	const struct portarp_settings *wanted = arg;
-	const char *instance = wanted->common.instance;
-	int lock CLOSE_FD = -1;
-	int code;
 
 	(void)output;
-	if (!pins_exist(instance, PORTARP_STEM) && !pins_exist(instance, PORTARP_STAGING))
-		return complain_pins(errno == ENOENT ? -ENOENT : -errno, instance, PORTARP_STEM);
-	lock = pin_lock(instance);
-	if (lock < 0)
-		return complain_pins(lock, instance, PORTARP_STEM);
-	code = detach_directory(instance, PORTARP_STEM);
-	if (code == EXIT_DONE)
-		code = detach_directory(instance, PORTARP_STAGING);
-	pins_remove_empty(instance);
-	return code;
+	return detach(wanted->common.instance, PORTARP_STEM, PORTARP_STAGING, portarp_remove);
 }

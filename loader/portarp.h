@@ -6,21 +6,19 @@
 #include "../maps/pin.h"
 #include "../maps/portarp.h"
 #include "loader.h"
+#include "put.h"
 
 #define PORTARP_STEM	"portarp"
 #define PORTARP_STAGING "portarp@new" /* '@' is in no stem's and no instance's name */
 
 #define PORTARP_WATCH 64 /* addresses whose use is watched, by default */
 
-/* portarp_link.tc_link */
-enum portarp_tc { PORTARP_TC_CLSACT, PORTARP_TC_TCX, PORTARP_TC_CLSACT_MADE };
-
 /* Numbers are 0 when not given. */
 struct portarp_settings {
 	struct common_settings common;
 	unsigned int role; /* enum portarp_role */
 	struct option_devices uplink, lan;
-	unsigned int mode; /* 1 + index of auto, xdp, xdp-generic, tc */
+	unsigned int mode; /* enum choose_mode */
 	uint32_t owners, addresses, blocks, watch, flows, op_request, op_reply;
 	const char *cgroup;
 	bool clsact, replace;
@@ -44,21 +42,25 @@ struct portarp_pins {
 	int conf, addr, port, owner, sharer, mine, flow, ident, frag, use, stats;
 };
 
-/* As splice_pins_open(). */
+/*
+ * Opens all maps of a directory (PORTARP_STEM or PORTARP_STAGING). -ENOENT: not attached; -EPROTO:
+ * another ABI. On failure nothing is open.
+ */
 int portarp_pins_open(const char *instance, const char *directory, struct portarp_pins *pins);
 void portarp_pins_close(struct portarp_pins *pins);
 void portarp_pins_none(struct portarp_pins *pins);
 int portarp_conf_read(const struct portarp_pins *pins, struct portarp_conf *conf);
 int portarp_conf_write(const struct portarp_pins *pins, const struct portarp_conf *conf);
-/* Takes the programs of one place of conf->link off and empties the place. */
-int portarp_link_remove(const char *instance, const char *directory,
-			const struct portarp_pins *pins, struct portarp_conf *conf,
-			unsigned int place);
+/* What stands on a device, and where. */
+void portarp_put_of(const struct portarp_link *link, struct put *put);
+void portarp_put_note(struct portarp_link *link, const struct put *put);
+void portarp_put_place(const char *instance, const char *directory, const struct portarp_pins *pins,
+		       const struct portarp_conf *conf, const struct portarp_link *link,
+		       struct put_place *place);
 /* Takes everything off and removes the directory. *stuck: devices that could not be cleared. */
 int portarp_remove(const char *instance, const char *directory, unsigned int *stuck);
 
 const char *portarp_role_text(unsigned int role);
-const char *portarp_hook_text(unsigned int hook);
 
 /* ---- owners (portarp_owners.c) */
 

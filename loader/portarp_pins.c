@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "attach.h"
-#include "machine.h"
 #include "pins.h"
 #include "portarp.h"
 
@@ -82,76 +80,53 @@ const char *portarp_role_text(unsigned int role)
 	return role && role < COUNT_OF(text) ? text[role] : "unknown";
 }
 
-const char *portarp_hook_text(unsigned int hook)
+void portarp_put_of(const struct portarp_link *link, struct put *put)
 {
-	static const char *const text[] = {
-		[PORTARP_HOOK_NONE] = "none",
-		[PORTARP_HOOK_TC] = "tc",
-		[PORTARP_HOOK_XDP] = "xdp",
-		[PORTARP_HOOK_XDP_GENERIC] = "xdp-generic",
+	*put = (struct put){
+		.hook = link->hook,
+		.tc = link->tc_link,
+		.in = { .handle = link->tc_handle, .priority = link->tc_prio },
+		.out = { .handle = link->egress_handle, .priority = link->egress_prio },
 	};
-
-	return hook < COUNT_OF(text) ? text[hook] : "unknown";
 }
 
-static bool is_gone(int err)
+void portarp_put_note(struct portarp_link *link, const struct put *put)
 {
-	return !err || err == -ENOENT || err == -ENODEV || err == -EINVAL;
+	link->hook = put->hook;
+	link->tc_link = put->tc;
+	link->tc_handle = put->in.handle;
+	link->tc_prio = put->in.priority;
+	link->egress_handle = put->out.handle;
+	link->egress_prio = put->out.priority;
 }
 
-static int hook_remove(const char *instance, const char *directory, const char *hook,
-		       uint32_t ifindex)
+void portarp_put_place(const char *instance, const char *directory, const struct portarp_pins *pins,
+		       const struct portarp_conf *conf, const struct portarp_link *link,
+		       struct put_place *place)
 {
-	char path[512];
-	int err = pins_link_path(instance, directory, hook, ifindex, path, sizeof(path));
-
-	return err ? err : attach_link_remove(path);
-}
-
-/* Only the namespace of the device can name it. */
-static int filter_remove(const struct portarp_pins *pins, const struct portarp_conf *conf,
-			 const struct portarp_link *link, bool egress)
-{
-	const struct attach_filter filter = {
+	*place = (struct put_place){
+		.instance = instance,
+		.directory = directory,
 		.ifindex = link->ifindex,
-		.handle = egress ? link->egress_handle : link->tc_handle,
-		.priority = egress ? link->egress_prio : link->tc_prio,
-		.egress = egress,
-		.made_qdisc = link->tc_link == PORTARP_TC_CLSACT_MADE,
+		.map_fd = pins->conf,
+		.netns = conf->netns,
 	};
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info);
-	uint64_t here;
-	int err = machine_netns(&here);
-
-	if (!filter.handle || err)
-		return err;
-	if (here != conf->netns)
-		return -EXDEV;
-	if (bpf_obj_get_info_by_fd(pins->conf, &info, &len))
-		return -errno;
-	return attach_filter_remove(&filter, info.id);
 }
 
-int portarp_link_remove(const char *instance, const char *directory,
-			const struct portarp_pins *pins, struct portarp_conf *conf,
-			unsigned int place)
+static int remove_link(const char *instance, const char *directory, const struct portarp_pins *pins,
+		       struct portarp_conf *conf, struct portarp_link *link)
 {
-	static const char *const hooks[] = { "xdp", "tc", "out" };
-	struct portarp_link *link = &conf->link[place];
+	const struct put none = {};
+	struct put_place place;
+	struct put put;
 	int err;
 
-	for (size_t i = 0; i < COUNT_OF(hooks); i++) {
-		err = hook_remove(instance, directory, hooks[i], link->ifindex);
-		if (!is_gone(err))
-			return err;
-	}
-	for (int egress = 0; egress < 2; egress++) {
-		err = filter_remove(pins, conf, link, egress);
-		if (!is_gone(err))
-			return err;
-	}
-	*link = (struct portarp_link){};
+	portarp_put_place(instance, directory, pins, conf, link, &place);
+	portarp_put_of(link, &put);
+	err = put_off(&place, &put);
+	if (err)
+		return err;
+	portarp_put_note(link, &none);
 	return portarp_conf_write(pins, conf);
 }
 
@@ -164,7 +139,7 @@ static void remove_links(const char *instance, const char *directory,
 		return;
 	for (unsigned int i = 0; i < PORTARP_LINKS; i++)
 		if (conf.link[i].ifindex &&
-		    portarp_link_remove(instance, directory, pins, &conf, i))
+		    remove_link(instance, directory, pins, &conf, &conf.link[i]))
 			++*stuck;
 }
 

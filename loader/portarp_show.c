@@ -35,11 +35,23 @@ static void print_link(const struct output *output, const struct portarp_link *l
 	output->text("device", here ? if_indextoname(link->ifindex, name) : NULL);
 	output->number("ifindex", link->ifindex);
 	output->text("side", link->side == PORTARP_UPLINK ? "uplink" : "lan");
-	output->text("mode", portarp_hook_text(link->hook));
-	output->text("tc", link->tc_link == PORTARP_TC_TCX ? "tcx" : "clsact");
+	output->text("mode", put_hook_text(link->hook));
+	output->text("tc", link->tc_link == PUT_TCX ? "tcx" : "clsact");
 	output->text("mac", mac);
 	output->number("mtu", link->mtu);
 	output->record_end();
+}
+
+static void print_attachments(const struct output *output, const char *instance,
+			      const struct portarp_pins *pins, const struct portarp_conf *conf,
+			      unsigned int i, bool here)
+{
+	struct put_place place;
+	struct put put;
+
+	portarp_put_place(instance, PORTARP_STEM, pins, conf, &conf->link[i], &place);
+	portarp_put_of(&conf->link[i], &put);
+	put_print(output, &place, &put, here);
 }
 
 static const char *echo_text(unsigned int echo)
@@ -67,24 +79,6 @@ static void addr_each(const void *key, const void *value, void *arg)
 	output->record_end();
 }
 
-static int print_fill(const struct output *output, const char *name, int fd)
-{
-	uint64_t entries;
-	uint32_t capacity;
-	int err = walk_count(fd, &entries);
-
-	if (!err)
-		err = walk_capacity(fd, &capacity);
-	if (err)
-		return err;
-	output->record_start();
-	output->text("table", name);
-	output->number("entries", entries);
-	output->number("capacity", capacity);
-	output->record_end();
-	return 0;
-}
-
 static int print_tables(const struct output *output, const struct portarp_pins *pins)
 {
 	const struct {
@@ -99,7 +93,7 @@ static int print_tables(const struct output *output, const struct portarp_pins *
 
 	output->list_start("tables");
 	for (size_t i = 0; i < COUNT_OF(tables) && !err; i++)
-		err = print_fill(output, tables[i].name, tables[i].fd);
+		err = stats_print_fill(output, tables[i].name, tables[i].fd);
 	output->list_end();
 	return err;
 }
@@ -136,6 +130,11 @@ static int show(const struct output *output, const char *instance, const struct 
 	for (unsigned int i = 0; i < PORTARP_LINKS; i++)
 		if (conf.link[i].ifindex)
 			print_link(output, &conf.link[i], here == conf.netns);
+	output->list_end();
+	output->list_start("attachments");
+	for (unsigned int i = 0; i < PORTARP_LINKS; i++)
+		if (conf.link[i].ifindex)
+			print_attachments(output, instance, pins, &conf, i, here == conf.netns);
 	output->list_end();
 	output->list_start("addresses");
 	err = walk_map(pins->addr, addr_each, (void *)output);
@@ -254,7 +253,7 @@ static int status(const struct output *output, const char *instance,
 	output->record_start();
 	output->text("datapath", PORTARP_STEM);
 	output->text("instance", instance);
-	output->text("mode", portarp_hook_text(conf.link[0].hook));
+	output->text("mode", put_hook_text(conf.link[0].hook));
 	output->number("devices", devices);
 	output->text("role", portarp_role_text(conf.role));
 	output->number("addresses", addresses);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* `isthmus splice`: its verbs and their options. */
-#include <errno.h>
-#include <string.h>
-
-#include "pins.h"
+#include "choose.h"
+#include "detach.h"
 #include "splice.h"
 
 enum {
@@ -19,8 +17,6 @@ enum {
 
 #define SECONDS_MAX (10 * 365 * 86400)
 
-static const char *const modes[] = { "auto", "xdp", "xdp-generic", "tc", NULL };
-
 #define FIELD(name) offsetof(struct splice_settings, name)
 
 static const struct option options[] = {
@@ -33,7 +29,7 @@ static const struct option options[] = {
 	{ "ports", "LOW-HIGH", "ports of these addresses that are ours (10000-32767)", OPTION_PORTS,
 	  ATTACH, FIELD(ports), 0, 0, 0, NULL },
 	{ "mode", "MODE", "auto, xdp, xdp-generic or tc (auto)", OPTION_CHOICE, ATTACH, FIELD(mode),
-	  0, 0, 0, modes },
+	  0, 0, 0, choose_modes },
 	{ "instance", "NAME", "which of several instances", OPTION_INSTANCE, ALL,
 	  FIELD(common.instance), 0, 0, 0, NULL },
 	{ "rendezvous", "N", "size of the table of announced pairs", OPTION_NUMBER, ATTACH,
@@ -75,48 +71,10 @@ const struct noun splice_noun = {
 	.status = splice_status,
 };
 
-/* Removes what is there of one directory. */
-static int detach_directory(const char *instance, const char *directory)
-{
-	unsigned int stuck = 0;
-	int err;
-
-	if (!pins_exist(instance, directory))
-		return EXIT_DONE;
-	err = splice_remove(instance, directory, &stuck);
-	if (err)
-		return complain_pins(err, instance, SPLICE_STEM);
-	if (stuck)
-		return complain(
-			EXIT_FAILED,
-			"splice: %u device%s could not be cleared; run detach in the network "
-			"namespace of the attach (`nsenter --net=/run/netns/NAME isthmus "
-			"splice detach`)",
-			stuck, stuck == 1 ? "" : "s");
-	return EXIT_DONE;
-}
-
 int splice_detach(const void *arg, const struct output *output)
 {
 	const struct splice_settings *wanted = arg;
-	const char *instance = wanted->common.instance;
-	int lock CLOSE_FD = -1;
-	char path[512];
-	int code;
 
 	(void)output;
-	if (pin_path(instance, SPLICE_STEM, NULL, path, sizeof(path)))
-		return EXIT_USAGE;
-	if (access(path, F_OK) && errno != ENOENT)
-		return complain_pins(-errno, instance, SPLICE_STEM);
-	if (!pins_exist(instance, SPLICE_STEM) && !pins_exist(instance, SPLICE_STAGING))
-		return complain_pins(-ENOENT, instance, SPLICE_STEM);
-	lock = pin_lock(instance);
-	if (lock < 0)
-		return complain_pins(lock, instance, SPLICE_STEM);
-	code = detach_directory(instance, SPLICE_STEM);
-	if (code == EXIT_DONE)
-		code = detach_directory(instance, SPLICE_STAGING);
-	pins_remove_empty(instance);
-	return code;
+	return detach(wanted->common.instance, SPLICE_STEM, SPLICE_STAGING, splice_remove);
 }

@@ -6,14 +6,10 @@
 #include "../maps/pin.h"
 #include "../maps/splice.h"
 #include "loader.h"
+#include "put.h"
 
 #define SPLICE_STEM    "splice"
 #define SPLICE_STAGING "splice@new" /* '@' is in no stem's and no instance's name */
-
-enum splice_mode { SPLICE_MODE_AUTO = 1, SPLICE_MODE_XDP, SPLICE_MODE_XDP_GENERIC, SPLICE_MODE_TC };
-
-/* splice_dev.tc_link */
-enum splice_tc { SPLICE_TC_CLSACT, SPLICE_TC_TCX, SPLICE_TC_CLSACT_MADE };
 
 /* Numbers are 0 when not given. */
 struct splice_settings {
@@ -21,7 +17,7 @@ struct splice_settings {
 	struct option_devices devices;
 	struct option_addresses addresses;
 	struct option_ports ports;
-	unsigned int mode; /* enum splice_mode */
+	unsigned int mode; /* enum choose_mode */
 	uint32_t rendezvous;
 	uint32_t tcp_idle, udp_idle, half_open; /* seconds */
 	bool clsact, replace;
@@ -56,7 +52,11 @@ int splice_pins_open(const char *instance, const char *directory, struct splice_
 void splice_pins_close(struct splice_pins *pins);
 int splice_conf_read(const struct splice_pins *pins, struct splice_conf *conf);
 
-const char *splice_hook_text(unsigned int hook);
+/* What stands on a device, and where: 0 or -errno. */
+int splice_put_read(const struct splice_pins *pins, uint32_t ifindex, struct put *put);
+int splice_put_note(const struct splice_pins *pins, uint32_t ifindex, const struct put *put);
+int splice_put_place(const char *instance, const char *directory, const struct splice_pins *pins,
+		     uint32_t ifindex, struct put_place *place);
 
 /*
  * Takes our programs off one device and forgets it: 0 or -errno; -EXDEV: a clsact filter is in

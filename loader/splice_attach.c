@@ -8,10 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "address.h"
-#include "choose.h"
 #include "machine.h"
 #include "pins.h"
 #include "splice_attach.h"
@@ -27,54 +25,11 @@ static int find_devices(struct splice_run *run)
 		return complain(EXIT_FAILED, "splice: rtnetlink: cannot list devices: %s",
 				strerror(-err));
 	for (unsigned int i = 0; i < named->count; i++) {
-		const struct device *device = device_by_name(&run->list, named->item[i]);
-
-		if (!device)
-			return complain(EXIT_FAILED,
-					"%s: no such device in this network namespace; `ip link` "
-					"lists them",
-					named->item[i]);
-		if (choose_check(device) != EXIT_DONE)
+		if (choose_device(&run->list, named->item[i], &run->device[i]) != EXIT_DONE)
 			return EXIT_FAILED;
-		run->device[run->device_count++] = device;
+		run->device_count++;
 	}
 	return EXIT_DONE;
-}
-
-/*
- * XDP redirects to any device of the set, so one that needs tc decides for all: a packet from a
- * NIC's native XDP to a bridge would be lost.
- */
-static void choose_hook(struct splice_run *run)
-{
-	static const enum splice_hook by_mode[] = {
-		[SPLICE_MODE_XDP] = SPLICE_HOOK_XDP,
-		[SPLICE_MODE_XDP_GENERIC] = SPLICE_HOOK_XDP_GENERIC,
-		[SPLICE_MODE_TC] = SPLICE_HOOK_TC,
-	};
-	const struct device *decides = NULL;
-
-	if (run->wanted->mode > SPLICE_MODE_AUTO) {
-		run->hook = by_mode[run->wanted->mode];
-		return;
-	}
-	for (unsigned int i = 0; i < run->device_count && !decides; i++)
-		if (choose_why_tc(run->device[i]))
-			decides = run->device[i];
-	run->hook = decides ? SPLICE_HOOK_TC : SPLICE_HOOK_XDP;
-	run->may_fall_back = !decides;
-	for (unsigned int i = 0; i < run->device_count; i++) {
-		const struct device *device = run->device[i];
-		const char *why = choose_why_tc(device);
-
-		if (why)
-			notice("%s: mode tc (%s)", device->name, why);
-		else if (decides)
-			notice("%s: mode tc (as %s needs it)", device->name, decides->name);
-		else
-			notice("%s: mode xdp (hardware; tc if its driver has no native XDP)",
-			       device->name);
-	}
 }
 
 static void warn_ports(const struct splice_run *run)
@@ -96,7 +51,11 @@ static void warn_ports(const struct splice_run *run)
 
 static void warn(const struct splice_run *run)
 {
-	struct choose_use use = { .native_xdp = run->hook == SPLICE_HOOK_XDP };
+	struct choose_use use = {
+		.native_xdp = run->hook == PUT_HOOK_XDP,
+		.unforwarded = "next hops follow the way each SYN came and are not updated when "
+			       "routes change",
+	};
 
 	for (unsigned int i = 0; i < run->wanted->addresses.count; i++)
 		if (address_is_v4(&run->wanted->addresses.item[i]))
@@ -172,13 +131,8 @@ int splice_run_fill_devices(struct splice_run *run)
 
 static int stage(struct splice_run *run)
 {
-	char path[512];
-	int err = pin_path(run->instance, run->directory, NULL, path, sizeof(path));
+	int err = splice_run_pin(run);
 
-	if (!err && mkdir(path, 0755))
-		err = -errno;
-	if (!err)
-		err = splice_run_pin(run);
 	if (!err)
 		err = fill_conf(run, splice_run_map_conf(run));
 	if (!err)
@@ -252,7 +206,8 @@ static int attach_locked(struct splice_run *run)
 		return code;
 	if (attached)
 		return splice_replace(run);
-	choose_hook(run);
+	run->hook =
+		choose_hook(run->wanted->mode, run->device, run->device_count, &run->may_fall_back);
 	warn(run);
 	return attach_new(run);
 }

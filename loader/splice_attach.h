@@ -3,6 +3,7 @@
 #ifndef ISTHMUS_LOADER_SPLICE_ATTACH_H
 #define ISTHMUS_LOADER_SPLICE_ATTACH_H
 
+#include "choose.h"
 #include "device.h"
 #include "splice.h"
 #include "splice_legs.h"
@@ -20,7 +21,7 @@ struct splice_run {
 	struct device_list list;
 	const struct device *device[OPTION_LIST_MAX];
 	unsigned int device_count;
-	enum splice_hook hook;
+	enum put_hook hook;
 	bool may_fall_back; /* mode auto chose native XDP; tc if a driver has none */
 	struct splice_pins pins;
 	struct splice_bpf *skeleton;
@@ -37,12 +38,13 @@ int splice_run_fill_devices(struct splice_run *run);
 /* Times of the command line into *conf. */
 void splice_run_times(const struct splice_run *run, struct splice_conf *conf);
 
-/* Pins all maps in run->directory: 0 or -errno. */
+/* Makes run->directory with all maps: 0 or -errno. */
 int splice_run_pin(struct splice_run *run);
 void splice_run_free(struct splice_run *run);
 int splice_run_map_conf(const struct splice_run *run);
-int splice_run_program_tc(const struct splice_run *run);
-int splice_run_program_xdp(const struct splice_run *run);
+/* What a device with this hook has; devices of one datapath may differ after a --replace. */
+void splice_run_programs(const struct splice_run *run, enum put_hook hook,
+			 struct put_programs *programs);
 
 /* ---- parts of splice_leg (splice_places.c) */
 

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "attach.h"
-#include "machine.h"
 #include "pins.h"
 #include "splice.h"
 #include "walk.h"
@@ -56,88 +54,69 @@ int splice_pins_open(const char *instance, const char *directory, struct splice_
 	return err;
 }
 
-const char *splice_hook_text(unsigned int hook)
+static void put_of(const struct splice_dev *dev, struct put *put)
 {
-	static const char *const text[] = {
-		[SPLICE_HOOK_NONE] = "none",
-		[SPLICE_HOOK_TC] = "tc",
-		[SPLICE_HOOK_XDP] = "xdp",
-		[SPLICE_HOOK_XDP_GENERIC] = "xdp-generic",
+	*put = (struct put){
+		.hook = dev->hook,
+		.tc = dev->tc_link,
+		.in = { .handle = dev->tc_handle, .priority = dev->tc_prio },
 	};
-
-	return hook < COUNT_OF(text) ? text[hook] : "unknown";
 }
 
-static int map_id(int fd, uint32_t *id)
+int splice_put_read(const struct splice_pins *pins, uint32_t ifindex, struct put *put)
 {
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info);
+	struct splice_dev dev;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+	if (bpf_map_lookup_elem(pins->dev, &ifindex, &dev))
 		return -errno;
-	*id = info.id;
+	put_of(&dev, put);
 	return 0;
 }
 
-/* Only the namespace of the device can name it. */
-static int filter_remove(const struct splice_pins *pins, uint32_t ifindex,
-			 const struct splice_dev *dev)
+int splice_put_note(const struct splice_pins *pins, uint32_t ifindex, const struct put *put)
 {
-	const struct attach_filter filter = {
-		.ifindex = ifindex,
-		.handle = dev->tc_handle,
-		.priority = dev->tc_prio,
-		.made_qdisc = dev->tc_link == SPLICE_TC_CLSACT_MADE,
-	};
+	struct splice_dev dev;
+
+	if (bpf_map_lookup_elem(pins->dev, &ifindex, &dev))
+		return -errno;
+	dev.hook = put->hook;
+	dev.tc_link = put->tc;
+	dev.tc_prio = put->in.priority;
+	dev.tc_handle = put->in.handle;
+	return bpf_map_update_elem(pins->dev, &ifindex, &dev, BPF_EXIST) ? -errno : 0;
+}
+
+int splice_put_place(const char *instance, const char *directory, const struct splice_pins *pins,
+		     uint32_t ifindex, struct put_place *place)
+{
 	struct splice_conf conf;
-	uint64_t here = 0;
-	uint32_t id = 0;
 	int err = splice_conf_read(pins, &conf);
 
-	if (!err)
-		err = machine_netns(&here);
-	if (!err && here != conf.netns)
-		return -EXDEV;
-	if (!err)
-		err = map_id(pins->conf, &id);
-	return err ? err : attach_filter_remove(&filter, id);
-}
-
-static int link_remove(const char *instance, const char *directory, const char *hook,
-		       uint32_t ifindex)
-{
-	char path[512];
-	int err = pins_link_path(instance, directory, hook, ifindex, path, sizeof(path));
-
-	return err ? err : attach_link_remove(path);
-}
-
-static bool is_gone(int err)
-{
-	return err == -ENOENT || err == -ENODEV || err == -EINVAL;
+	if (err)
+		return err;
+	*place = (struct put_place){
+		.instance = instance,
+		.directory = directory,
+		.ifindex = ifindex,
+		.map_fd = pins->conf,
+		.netns = conf.netns,
+	};
+	return 0;
 }
 
 int splice_device_remove(const char *instance, const char *directory,
 			 const struct splice_pins *pins, uint32_t ifindex)
 {
-	struct splice_dev dev;
-	int err;
+	const struct put none = {};
+	struct put_place place;
+	struct put put;
+	int err = splice_put_place(instance, directory, pins, ifindex, &place);
 
-	if (bpf_map_lookup_elem(pins->dev, &ifindex, &dev))
-		return -errno;
-	err = link_remove(instance, directory, "xdp", ifindex);
-	if (err && err != -ENOENT)
-		return err;
-	err = link_remove(instance, directory, "tc", ifindex);
-	if (err == -ENOENT && dev.tc_handle)
-		err = filter_remove(pins, ifindex, &dev);
-	if (err && !is_gone(err))
-		return err;
-	dev.hook = SPLICE_HOOK_NONE;
-	dev.tc_link = 0;
-	dev.tc_prio = 0;
-	dev.tc_handle = 0;
-	return bpf_map_update_elem(pins->dev, &ifindex, &dev, BPF_EXIST) ? -errno : 0;
+	if (!err)
+		err = splice_put_read(pins, ifindex, &put);
+	if (!err)
+		err = put_off(&place, &put);
+	return err ? err : splice_put_note(pins, ifindex, &none);
 }
 
 struct removal {

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "attach.h"
 #include "machine.h"
 #include "pins.h"
 #include "splice_attach.h"
@@ -83,19 +82,13 @@ static int check(const struct splice_run *run, const struct splice_conf *conf)
 /* Without --dev the present devices are meant, without --mode the present mode. */
 static int decide(struct splice_run *run, const struct present *present)
 {
-	static const enum splice_hook by_mode[] = {
-		[SPLICE_MODE_XDP] = SPLICE_HOOK_XDP,
-		[SPLICE_MODE_XDP_GENERIC] = SPLICE_HOOK_XDP_GENERIC,
-		[SPLICE_MODE_TC] = SPLICE_HOOK_TC,
-	};
-
-	run->hook = present->count ? present->dev[0].hook : SPLICE_HOOK_TC;
-	if (run->wanted->mode > SPLICE_MODE_AUTO && by_mode[run->wanted->mode] != run->hook)
+	run->hook = present->count ? present->dev[0].hook : PUT_HOOK_TC;
+	if (run->wanted->mode > CHOOSE_AUTO && choose_by_mode(run->wanted->mode) != run->hook)
 		return complain(
 			EXIT_FAILED,
 			"splice: --replace keeps mode %s; detach and attach again to change it "
 			"(sessions end)",
-			splice_hook_text(run->hook));
+			put_hook_text(run->hook));
 	if (run->device_count)
 		return EXIT_DONE;
 	for (unsigned int i = 0; i < present->count && i < OPTION_LIST_MAX; i++) {
@@ -123,33 +116,19 @@ static unsigned int sort_devices(struct splice_run *run, const struct present *p
 	return known;
 }
 
-static int update_link(const struct splice_run *run, const char *hook, int program,
-		       uint32_t ifindex)
+static int update_device(const struct splice_run *run, uint32_t ifindex)
 {
-	char path[512];
-	int err = pins_link_path(run->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path));
+	struct put_programs programs;
+	struct put_place place;
+	struct put put;
+	int err = splice_put_place(run->instance, SPLICE_STEM, &run->pins, ifindex, &place);
 
-	return err ? err : attach_link_update(path, program);
-}
-
-static int update_device(const struct splice_run *run, uint32_t ifindex,
-			 const struct splice_dev *dev)
-{
-	const struct attach_filter filter = {
-		.ifindex = ifindex,
-		.handle = dev->tc_handle,
-		.priority = dev->tc_prio,
-	};
-	int err;
-
-	/* tc first: handshakes that XDP hands over must meet a program that knows as much */
-	if (dev->tc_link == SPLICE_TC_TCX)
-		err = update_link(run, "tc", splice_run_program_tc(run), ifindex);
-	else
-		err = attach_filter_update(splice_run_program_tc(run), &filter);
-	if (!err && dev->hook != SPLICE_HOOK_TC)
-		err = update_link(run, "xdp", splice_run_program_xdp(run), ifindex);
-	return err;
+	if (!err)
+		err = splice_put_read(&run->pins, ifindex, &put);
+	if (err)
+		return err;
+	splice_run_programs(run, put.hook, &programs);
+	return put_exchange(&place, &programs, &put);
 }
 
 static int update_devices(const struct splice_run *run, const struct present *present)
@@ -160,7 +139,7 @@ static int update_devices(const struct splice_run *run, const struct present *pr
 		int err = 0;
 
 		if (device && is_named(run, ifindex))
-			err = update_device(run, ifindex, &present->dev[i]);
+			err = update_device(run, ifindex);
 		if (err)
 			return complain(
 				EXIT_FAILED,

@@ -3,10 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
-#include "attach.h"
 #include "bpf/splice.skel.h"
 #include "choose.h"
 #include "machine.h"
@@ -24,16 +21,6 @@ void splice_run_free(struct splice_run *run)
 int splice_run_map_conf(const struct splice_run *run)
 {
 	return bpf_map__fd(run->skeleton->maps.splice_conf);
-}
-
-int splice_run_program_tc(const struct splice_run *run)
-{
-	return bpf_program__fd(run->skeleton->progs.splice_tc);
-}
-
-int splice_run_program_xdp(const struct splice_run *run)
-{
-	return bpf_program__fd(run->skeleton->progs.splice_xdp);
 }
 
 int splice_run_pin(struct splice_run *run)
@@ -55,14 +42,14 @@ static void set_frags(const struct splice_run *run)
 	struct bpf_program *program = run->skeleton->progs.splice_xdp;
 
 	for (unsigned int i = 0; i < run->device_count; i++)
-		if (run->hook == SPLICE_HOOK_XDP && run->device[i]->mtu > CHOOSE_XDP_MTU)
+		if (run->hook == PUT_HOOK_XDP && run->device[i]->mtu > CHOOSE_XDP_MTU)
 			bpf_program__set_flags(program, XDP_HAS_FRAGS);
 }
 
 /* bpf/splice.bpf.c: only a NIC is asked to send back by the queue that a packet came from. */
 static void set_xdp_tx(const struct splice_run *run)
 {
-	bool hardware = run->hook == SPLICE_HOOK_XDP;
+	bool hardware = run->hook == PUT_HOOK_XDP;
 
 	for (unsigned int i = 0; i < run->device_count; i++)
 		hardware = hardware && !run->device[i]->kind[0];
@@ -91,87 +78,40 @@ int splice_run_load(struct splice_run *run, bool reuse)
 
 /* ---- on devices */
 
-static int note(const struct splice_run *run, const struct device *device,
-		const struct splice_dev *noted)
+void splice_run_programs(const struct splice_run *run, enum put_hook hook,
+			 struct put_programs *programs)
 {
-	struct splice_dev dev;
-
-	if (bpf_map_lookup_elem(run->pins.dev, &device->ifindex, &dev))
-		return -errno;
-	dev.hook = noted->hook;
-	dev.tc_link = noted->tc_link;
-	dev.tc_prio = noted->tc_prio;
-	dev.tc_handle = noted->tc_handle;
-	return bpf_map_update_elem(run->pins.dev, &device->ifindex, &dev, BPF_EXIST) ? -errno : 0;
-}
-
-static int put_filter(const struct splice_run *run, const struct device *device)
-{
-	struct attach_filter filter;
-	int err = attach_filter_add(splice_run_program_tc(run), device->ifindex, false, &filter);
-	const struct splice_dev dev = {
-		.hook = run->hook,
-		.tc_link = err		       ? 0
-			   : filter.made_qdisc ? SPLICE_TC_CLSACT_MADE
-					       : SPLICE_TC_CLSACT,
-		.tc_prio = err ? 0 : filter.priority,
-		.tc_handle = err ? 0 : filter.handle,
+	*programs = (struct put_programs){
+		.tc = bpf_program__fd(run->skeleton->progs.splice_tc),
+		.xdp = hook == PUT_HOOK_TC ? -1 : bpf_program__fd(run->skeleton->progs.splice_xdp),
+		.out = -1,
 	};
-
-	return err ? err : note(run, device, &dev);
-}
-
-static int put_tc(const struct splice_run *run, const struct device *device)
-{
-	const struct splice_dev tcx = { .hook = run->hook, .tc_link = SPLICE_TC_TCX };
-	char path[512];
-	int err = pins_link_path(run->instance, run->directory, "tc", device->ifindex, path,
-				 sizeof(path));
-
-	if (err)
-		return err;
-	if (run->wanted->clsact)
-		return put_filter(run, device);
-	err = note(run, device, &tcx);
-	if (!err)
-		err = attach_tcx(splice_run_program_tc(run), device->ifindex, false, path);
-	/* before 6.6, or built without it */
-	return err == -EINVAL || err == -EOPNOTSUPP ? put_filter(run, device) : err;
-}
-
-static int put_xdp(const struct splice_run *run, const struct device *device)
-{
-	char path[512];
-	int err;
-
-	if (run->hook == SPLICE_HOOK_TC)
-		return 0;
-	err = pins_link_path(run->instance, run->directory, "xdp", device->ifindex, path,
-			     sizeof(path));
-	return err ? err
-		   : attach_xdp(splice_run_program_xdp(run), device->ifindex,
-				run->hook == SPLICE_HOOK_XDP_GENERIC, path);
 }
 
 static int put(struct splice_run *run, const struct device *device)
 {
-	char why[256];
-	int err = put_tc(run, device);
+	const struct put_how how = {
+		.hook = run->hook,
+		.clsact = run->wanted->clsact,
+		.may_fall_back = run->may_fall_back,
+	};
+	struct put_programs programs;
+	struct put_place place;
+	struct put put;
+	int code, err = splice_put_place(run->instance, run->directory, &run->pins, device->ifindex,
+					 &place);
 
 	if (err)
-		return complain(
-			EXIT_FAILED,
-			"%s: cannot attach at tc ingress: %s; `tc filter show dev %s ingress` "
-			"tells who is there",
-			device->name, strerror(-err), device->name);
-	err = put_xdp(run, device);
+		return complain_pins(err, run->instance, SPLICE_STEM);
+	splice_run_programs(run, run->hook, &programs);
+	code = put_on(&place, &programs, &how, device, &put);
+	if (code != EXIT_DONE)
+		return code;
+	err = splice_put_note(&run->pins, device->ifindex, &put);
 	if (!err)
 		return EXIT_DONE;
-	choose_explain_xdp(device, err, why, sizeof(why));
-	if (!run->may_fall_back)
-		return complain(EXIT_FAILED, "%s: %s", device->name, why);
-	notice("%s: mode tc for all devices: %s", device->name, why);
-	return EXIT_FAILED;
+	put_off(&place, &put);
+	return complain_pins(err, run->instance, SPLICE_STEM);
 }
 
 static void take_off(struct splice_run *run, unsigned int first, unsigned int end)
@@ -186,11 +126,11 @@ int splice_run_devices(struct splice_run *run, unsigned int first)
 	for (unsigned int i = first; i < run->device_count; i++) {
 		if (put(run, run->device[i]) == EXIT_DONE)
 			continue;
-		take_off(run, first, i + 1);
+		take_off(run, first, i);
 		if (!run->may_fall_back)
 			return EXIT_FAILED;
 		run->may_fall_back = false;
-		run->hook = SPLICE_HOOK_TC;
+		run->hook = PUT_HOOK_TC;
 		return splice_run_devices(run, first);
 	}
 	return EXIT_DONE;

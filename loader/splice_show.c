@@ -3,11 +3,8 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
-#include <string.h>
 
-#include "attach.h"
 #include "machine.h"
-#include "pins.h"
 #include "splice_legs.h"
 #include "stats.h"
 #include "walk.h"
@@ -18,59 +15,23 @@
 struct devices {
 	const struct output *output; /* NULL: only count */
 	const char *instance;
+	const struct splice_pins *pins;
 	bool here; /* the devices are in this namespace, so they have names */
 	unsigned int count;
 	unsigned int hook; /* of the last one */
 };
 
-static void print_link(const struct devices *devices, const char *hook, uint32_t ifindex)
-{
-	uint32_t link_id, program_id;
-	char path[512];
-
-	if (pins_link_path(devices->instance, SPLICE_STEM, hook, ifindex, path, sizeof(path)) ||
-	    attach_link_info(path, &link_id, &program_id))
-		return;
-	devices->output->record_start();
-	devices->output->number("ifindex", ifindex);
-	devices->output->text("hook", hook);
-	devices->output->text("by", strcmp(hook, "tc") ? "link" : "tcx");
-	devices->output->number("link", link_id);
-	devices->output->number("program", program_id);
-	devices->output->record_end();
-}
-
-static void print_filter(const struct devices *devices, uint32_t ifindex,
-			 const struct splice_dev *dev)
-{
-	const struct attach_filter filter = {
-		.ifindex = ifindex,
-		.handle = dev->tc_handle,
-		.priority = dev->tc_prio,
-	};
-	uint32_t program_id;
-
-	if (!dev->tc_handle || !devices->here || attach_filter_info(&filter, &program_id))
-		return;
-	devices->output->record_start();
-	devices->output->number("ifindex", ifindex);
-	devices->output->text("hook", "tc");
-	devices->output->text("by", "clsact");
-	devices->output->number("link", dev->tc_handle);
-	devices->output->number("program", program_id);
-	devices->output->record_end();
-}
-
 static void attachment_each(const void *key, const void *value, void *arg)
 {
 	const struct splice_dev *dev = value;
+	const struct devices *devices = arg;
 	uint32_t ifindex = *(const uint32_t *)key;
+	struct put_place place;
+	struct put put;
 
-	if (!dev->hook)
-		return;
-	print_link(arg, "xdp", ifindex);
-	print_link(arg, "tc", ifindex);
-	print_filter(arg, ifindex, dev);
+	if (dev->hook && !splice_put_read(devices->pins, ifindex, &put) &&
+	    !splice_put_place(devices->instance, SPLICE_STEM, devices->pins, ifindex, &place))
+		put_print(devices->output, &place, &put, devices->here);
 }
 
 static void device_each(const void *key, const void *value, void *arg)
@@ -90,8 +51,8 @@ static void device_each(const void *key, const void *value, void *arg)
 	output->record_start();
 	output->text("device", devices->here ? if_indextoname(ifindex, name) : NULL);
 	output->number("ifindex", ifindex);
-	output->text("mode", splice_hook_text(dev->hook));
-	output->text("tc", dev->tc_link == SPLICE_TC_TCX ? "tcx" : "clsact");
+	output->text("mode", put_hook_text(dev->hook));
+	output->text("tc", dev->tc_link == PUT_TCX ? "tcx" : "clsact");
 	output->record_end();
 }
 
@@ -105,29 +66,6 @@ static void local_each(const void *key, const void *value, void *arg)
 	output->number("low", range->low);
 	output->number("high", range->high);
 	output->record_end();
-}
-
-static void print_table(const struct output *output, const char *name, uint64_t entries,
-			uint32_t capacity)
-{
-	output->record_start();
-	output->text("table", name);
-	output->number("entries", entries);
-	output->number("capacity", capacity);
-	output->record_end();
-}
-
-static int print_fill(const struct output *output, const char *name, int fd)
-{
-	uint32_t capacity;
-	uint64_t entries;
-	int err = walk_capacity(fd, &capacity);
-
-	if (!err)
-		err = walk_count(fd, &entries);
-	if (!err)
-		print_table(output, name, entries, capacity);
-	return err;
 }
 
 static int print_tables(const struct output *output, const struct splice_pins *pins)
@@ -146,10 +84,10 @@ static int print_tables(const struct output *output, const struct splice_pins *p
 	if (err)
 		return err;
 	output->list_start("tables");
-	print_table(output, "splice_leg", splice_legs_live(&legs, 0, legs.count), legs.count);
+	stats_print_table(output, "splice_leg", splice_legs_live(&legs, 0, legs.count), legs.count);
 	splice_legs_close(&legs);
 	for (size_t i = 0; i < COUNT_OF(tables) && !err; i++)
-		err = print_fill(output, tables[i].name, tables[i].fd);
+		err = stats_print_fill(output, tables[i].name, tables[i].fd);
 	output->list_end();
 	return err;
 }
@@ -170,7 +108,7 @@ static void print_conf(const struct output *output, const struct splice_conf *co
 
 static int show(const struct output *output, const char *instance, const struct splice_pins *pins)
 {
-	struct devices devices = { .output = output, .instance = instance };
+	struct devices devices = { .output = output, .instance = instance, .pins = pins };
 	struct splice_conf conf;
 	uint64_t netns = 0;
 	int err = splice_conf_read(pins, &conf);
@@ -256,7 +194,7 @@ static int status(const struct output *output, const char *instance, const struc
 	output->record_start();
 	output->text("datapath", SPLICE_STEM);
 	output->text("instance", instance);
-	output->text("mode", splice_hook_text(devices.hook));
+	output->text("mode", put_hook_text(devices.hook));
 	output->number("devices", devices.count);
 	output->number("sessions", splice_legs_live(&legs, 0, legs.count) / 2);
 	output->number("capacity", legs.count / 2);

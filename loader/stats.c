@@ -6,6 +6,7 @@
 
 #include "loader.h"
 #include "stats.h"
+#include "walk.h"
 
 static int read_reason(int fd, uint32_t reason, struct isthmus_count *each, int cpus,
 		       struct isthmus_count *sum)
@@ -54,5 +55,28 @@ int stats_print(const struct output *output, const char *stem, const char *insta
 	}
 	output->list_end();
 	free(each);
+	return err;
+}
+
+void stats_print_table(const struct output *output, const char *name, uint64_t entries,
+		       uint32_t capacity)
+{
+	output->record_start();
+	output->text("table", name);
+	output->number("entries", entries);
+	output->number("capacity", capacity);
+	output->record_end();
+}
+
+int stats_print_fill(const struct output *output, const char *name, int map_fd)
+{
+	uint64_t entries;
+	uint32_t capacity;
+	int err = walk_count(map_fd, &entries);
+
+	if (!err)
+		err = walk_capacity(map_fd, &capacity);
+	if (!err)
+		stats_print_table(output, name, entries, capacity);
 	return err;
 }
