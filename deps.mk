@@ -6,7 +6,7 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         libinih-dev libmnl-dev libcap-ng-dev libsystemd-dev libclang-rt-dev libknot-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
         bind9-dnsutils unbound netbase wget openssh-client mandoc jq netcat-openbsd python3 git \
-        kea-dhcp4-server isc-dhcp-client python3-scapy
+        kea-dhcp4-server isc-dhcp-client python3-scapy python3-pyftpdlib
 # The tests start an unbound of their own; the service that its package starts is stopped again.
 # Ubuntu has bpftool in the kernel's tools.
 DEPS_BPFTOOL := $(shell . /etc/os-release; [ "$$ID" = ubuntu ] && echo linux-tools-common linux-tools-generic || echo bpftool)

@@ -30,19 +30,16 @@ gateway_set_up() {
 }
 
 dhcp_server() {
-	cat >"$TMP/dhcp.conf" <<-CONF
-		[server]
-		device = lan
-		database = $TMP/dhcp.db
-		control = $TMP/dhcp.sock
-		portarp = $(socket_of gateway)
+	cat >"$TMP/pools.conf" <<-CONF
+		[pool $SHARED]
+		offset = $OFFSET
+		length = $LENGTH
+		prefix = 24
 		router = $GATEWAY
 		dns = 198.51.100.1
-		lease = 3600
-		[pool]
-		shared = $SHARED/$OFFSET/$LENGTH
 	CONF
-	spawn gateway dhcp.log isthmus-dhcp server --config "$TMP/dhcp.conf"
+	spawn gateway dhcp.log isthmus-dhcp server --device lan --pools "$TMP/pools.conf" --database "$TMP/dhcp.db" \
+		--portarp "$(socket_of gateway)" --control "$TMP/dhcp.sock" --user root
 }
 
 dns_server() {
@@ -52,8 +49,8 @@ dns_server() {
 		ns.demo.example. 3600 A 198.51.100.1
 		shared.demo.example. 60 A $SHARED
 	ZONE
-	spawn gateway dns.log isthmus-dns run --listen 198.51.100.1:53 --zone "demo.example:$TMP/demo.zone" \
-		--database "$TMP/dns.db" --control "$DNS_SOCKET"
+	spawn gateway dns.log isthmus-dns run --listen 198.51.100.1:53 --zone "demo.example=$TMP/demo.zone" \
+		--database "$TMP/dns.db" --control "$DNS_SOCKET" --user root
 	wait_for 10 listening gateway u 53 || fail "no DNS server"
 }
 
@@ -71,8 +68,8 @@ hosts_set_up() {
 host_set_up() { # NAME
 	portarp_attach "$1" host || fail "isthmus portarp attach --role host failed"
 	portarp_agent "$1"
-	spawn "$1" "client-$1.log" isthmus-dhcp client --dev lan --portarp "$(socket_of "$1")" --state "$TMP/client-$1.lease" \
-		--control "$TMP/client-$1.sock"
+	spawn "$1" "client-$1.log" isthmus-dhcp client --device lan --portarp "$(socket_of "$1")" --state "$TMP/client-$1.lease" \
+		--control "$TMP/client-$1.sock" --user root
 }
 
 has_set() { set_of "$1" | grep -q '[0-9]'; }
@@ -114,7 +111,7 @@ ftp() {
 	mkdir "$TMP/ftp"
 	head -c 3000000 /dev/urandom >"$TMP/ftp/file"
 	tell "outside: an FTP server; host3 fetches by active FTP, the server connects back, and nothing on the way helps"
-	spawn outside ftpd.log python3 -m pyftpdlib -i $OUTSIDE -p 21 -d "$TMP/ftp"
+	spawn outside ftpd.log /usr/bin/python3 -m pyftpdlib -i $OUTSIDE -p 21 -d "$TMP/ftp"
 	wait_for 10 listening outside t 21 || fail "no FTP server"
 	printf '            host3# curl --ftp-port - --disable-eprt ftp://%s/file\n' $OUTSIDE
 	in_ns host3 curl -sS --max-time 20 --ftp-port - --disable-eprt -o "$TMP/ftp-copy" "ftp://$OUTSIDE/file" || fail "active FTP failed"
@@ -135,8 +132,8 @@ neighbours() {
 	for i in "${pids[@]}"; do wait "$i" || fail "a ping was not answered"; done
 	printf '              24 requests, 24 answers\n'
 	tell "a port that is not host1's cannot be bound"
-	printf '            host1# busybox nc -l -s %s -p %d\n              ' $SHARED "$(port_of "$(set_of host2)" 1)"
-	in_ns host1 timeout 2 busybox nc -l -s $SHARED -p "$(port_of "$(set_of host2)" 1)" 2>&1 || true
+	printf '            host1# nc -l %s %d\n              ' $SHARED "$(port_of "$(set_of host2)" 1)"
+	in_ns host1 timeout 2 nc -l $SHARED "$(port_of "$(set_of host2)" 1)" 2>&1 || true
 	tell "and one that host1 sends from past its kernel is dropped by the gateway"
 	in_ns host1 "$SELFTESTS/lib/spoof.py" lan "$(mac_of gateway)" $SHARED "$(port_of "$(set_of host2)" 1)" $OUTSIDE 9 5
 	shown gateway sh -c "isthmus portarp stats --instance $(instance_of gateway) | grep -E 'REASON|SPOOFED|DELIVERED|CHECKED'"

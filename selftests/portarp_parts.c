@@ -56,6 +56,7 @@ static void *datapath(void *arg)
 				owner_subtract(&race->word, 1);
 			else
 				__atomic_fetch_add(&race->handed, 1, __ATOMIC_ACQ_REL);
+			sched_yield(); /* a busy machine lets the agent in between, too */
 		}
 		pthread_barrier_wait(&race->barrier);
 	}
