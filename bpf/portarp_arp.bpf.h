@@ -61,6 +61,22 @@ static __always_inline bool mine_live(const struct portarp_mine *mine, __u64 now
 	return !mine->expires_ns || now <= mine->expires_ns;
 }
 
+/* The PSID of the set that holds the port, -1: none does. */
+static __always_inline int mine_set(const struct portarp_mine *mine, __u16 port)
+{
+	__u16 psid = portset_psid(mine->set.a, mine->set.k, port);
+
+	if (!mine->sets || !portset_in_sets(mine->set.a, port))
+		return -1;
+	if (psid == mine->set.psid)
+		return psid;
+#pragma unroll
+	for (int i = 1; i < PORTARP_SETS; i++)
+		if (i < mine->sets && psid == mine->further[i - 1])
+			return psid;
+	return -1;
+}
+
 /* Is the port this machine's? Not inlined: many ask, and the loop is long. */
 static __noinline int mine_has(const struct portarp_mine *mine, __u32 port)
 {
@@ -68,17 +84,16 @@ static __noinline int mine_has(const struct portarp_mine *mine, __u32 port)
 
 	if (!mine || !mine_live(mine, bpf_ktime_get_coarse_ns()))
 		return 0;
-	if (mine->has_set && portset_has(&mine->set, port))
-		return 1;
-	return mine_range(mine, port, &range);
+	return mine_set(mine, port) >= 0 || mine_range(mine, port, &range);
 }
 
 /* The request becomes its answer, in place: back to who asked, with all that the sender has. */
 static __always_inline void arp_answer(struct portarp_arp *arp, const struct portarp_mine *mine,
-				       const struct portarp_range *range, const __u8 *mac,
+				       const struct portarp_range *range, int psid, const __u8 *mac,
 				       __be16 operation)
 {
 	struct ethhdr *eth = arp_frame(arp);
+	struct portset set = mine->set;
 
 	mac_copy(eth->h_dest, arp->sender_mac);
 	mac_copy(eth->h_source, mac);
@@ -86,10 +101,11 @@ static __always_inline void arp_answer(struct portarp_arp *arp, const struct por
 	mac_copy(arp->target_mac, arp->sender_mac);
 	mac_copy(arp->sender_mac, mac);
 	arp->sender = 0;
-	arp->flags = (mine->has_set ? PORTARP_ARP_SET : 0) | (range ? PORTARP_ARP_RANGE : 0);
-	arp->a = mine->has_set ? mine->set.a : 0;
-	arp->k = mine->has_set ? mine->set.k : 0;
-	arp->psid = mine->has_set ? bpf_htons(portset_psid_to_wire(&mine->set)) : 0;
+	arp->flags = (mine->sets ? PORTARP_ARP_SET : 0) | (range ? PORTARP_ARP_RANGE : 0);
+	arp->a = mine->sets ? mine->set.a : 0;
+	arp->k = mine->sets ? mine->set.k : 0;
+	set.psid = psid >= 0 ? psid : set.psid;
+	arp->psid = mine->sets ? bpf_htons(portset_psid_to_wire(&set)) : 0;
 	arp->low = range ? bpf_htons(range->low) : 0;
 	arp->high = range ? bpf_htons(range->high) : 0;
 	arp->lifetime_s = bpf_htons(mine->lifetime_s);
@@ -106,6 +122,7 @@ static __always_inline enum portarp_reason arp_request(void *ctx, enum hook hook
 	__be32 target;
 	__u16 port;
 	bool ranged;
+	int psid;
 
 	if (!arp || arp->magic != bpf_htons(PORTARP_MAGIC) || arp->version != PORTARP_VERSION ||
 	    arp->sender || mac_is_group(arp->sender_mac))
@@ -116,9 +133,10 @@ static __always_inline enum portarp_reason arp_request(void *ctx, enum hook hook
 	if (!mine || mine->ifindex != link->ifindex || !mine_live(mine, bpf_ktime_get_coarse_ns()))
 		return PORTARP_ARP_OTHER;
 	ranged = mine_range(mine, port, &range);
-	if (!ranged && !(mine->has_set && portset_has(&mine->set, port)))
+	psid = mine_set(mine, port);
+	if (!ranged && psid < 0)
 		return PORTARP_ARP_OTHER;
-	arp_answer(arp, mine, ranged ? &range : NULL, link->mac, conf->op_reply);
+	arp_answer(arp, mine, ranged ? &range : NULL, psid, link->mac, conf->op_reply);
 	return PORTARP_ARP_ANSWERED;
 }
 

@@ -43,7 +43,7 @@ static __always_inline __u16 mine_port(const struct portarp_mine *mine, __u32 n)
 {
 	struct portarp_range range = mine->range[0];
 
-	if (mine->has_set)
+	if (mine->sets)
 		return portset_port(&mine->set, n & (portset_ports(&mine->set) - 1));
 	return range.low + n % (range.high - range.low + 1u);
 }

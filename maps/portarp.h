@@ -74,6 +74,7 @@
 #define PORTARP_FRAGS	    8192
 #define PORTARP_LINKS	    8 /* devices of the datapath */
 #define PORTARP_RANGES	    16
+#define PORTARP_SETS	    8 /* of one address, that one host has */
 #define PORTARP_OWN	    8 /* shared addresses of one host */
 #define PORTARP_EVENT_BYTES (4 << 20)
 
@@ -242,16 +243,28 @@ struct portarp_range {
  * cascaded gateway has from the gateway above. PE-ARP requests for them are answered here.
  */
 struct portarp_mine {
-	struct portset set;			    /* valid if has_set */
-	struct portarp_range range[PORTARP_RANGES]; /* further ones, single ports included */
-	__u8 ranges;
-	__u8 has_set;
-	__u16 lifetime_s; /* told in answers; 0 = not limited */
-	__u32 ifindex;	  /* the device that it is shared on */
+	struct portset set;		 /* the first one; valid if `sets` */
+	__u16 further[PORTARP_SETS - 1]; /* PSIDs of further ones; a and k are the same */
+	__u8 sets, ranges;		 /* how many there are */
+	struct portarp_range range[PORTARP_RANGES]; /* besides; single ports included */
+	__u16 lifetime_s;			    /* told in answers; 0 = not limited */
+	__u16 pad;
+	__u32 ifindex; /* the device that it is shared on */
+	__u32 pad2;
 	__u64 expires_ns; /* 0 = never; later nothing is answered, sent or admitted */
 };
 
-_Static_assert(sizeof(struct portarp_mine) == 88, "portarp_mine is an ABI");
+_Static_assert(sizeof(struct portarp_mine) == 104, "portarp_mine is an ABI");
+
+/* Set number i of them. */
+static inline struct portset portarp_mine_set(const struct portarp_mine *mine, __u32 i)
+{
+	struct portset set = mine->set;
+
+	if (i && i < PORTARP_SETS)
+		set.psid = mine->further[i - 1];
+	return set;
+}
 
 /* portarp_flow.kind */
 enum portarp_flow_kind {

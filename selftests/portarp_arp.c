@@ -190,7 +190,7 @@ static void test_requests(void **state)
 	struct portarp_mine mine = { .set = { 6, 5, 8 },
 				     .range = { { 80, 80 }, { 2300, 2310 } },
 				     .ranges = 2,
-				     .has_set = 1,
+				     .sets = 1,
 				     .lifetime_s = 900,
 				     .ifindex = fx.up };
 	struct pfix_arp arp = request, answer;
@@ -221,7 +221,7 @@ static void test_requests(void **state)
 	put_mine(&mine);
 	expect("its time is over", false, &arp, PORTARP_ARP_OTHER, NULL, 0);
 	mine.expires_ns = pfix_now() + 60000000000ull;
-	mine.has_set = 0;
+	mine.sets = 0;
 	put_mine(&mine);
 	expect("no set any more", false, &arp, PORTARP_ARP_OTHER, NULL, 0);
 	arp.port = answer.port = 80;

@@ -138,7 +138,7 @@ static void what_is_written_for_the_datapath(void **arg)
 	assert_null(fixture_op("{'op':'use'," ADDR ",'a':6,'k':8,'psid':52,'seconds':90}"));
 	assert_null(fixture_op("{'op':'use'," ADDR ",'low':80,'high':80}"));
 	assert_int_equal(map_get(&fixture->agent.maps, MAP_MINE, &addr, &mine), 0);
-	assert_int_equal(mine.has_set, 1);
+	assert_int_equal(mine.sets, 1);
 	assert_int_equal(mine.set.psid, 52);
 	assert_int_equal(mine.ranges, 1);
 	assert_int_equal(mine.range[0].high, 80);

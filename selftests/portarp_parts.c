@@ -314,6 +314,7 @@ static void unfinished_checksums(void **state)
 
 static void own_parts(void **state)
 {
+	struct own_part many[PORTARP_SETS + 1];
 	struct own_part part[3] = { { .ports = { .set = { 0, 4, 2 } }, .ends_s = 1090 },
 				    { .ports = { .set = { 0, 4, 5 } }, .ends_s = 1030 },
 				    { .ports = { .range = true, .low = 80, .high = 80 } } };
@@ -323,9 +324,9 @@ static void own_parts(void **state)
 	assert_int_equal(mine_build(part, 2, 1000, 5000, &mine), 0);
 	assert_int_equal(mine.ifindex, 3);
 	assert_int_equal(mine.set.psid, 2);
-	assert_int_equal(mine.ranges, 1);
-	assert_int_equal(mine.range[0].low, 5 * 4096);
-	assert_int_equal(mine.range[0].high, 6 * 4096 - 1);
+	assert_int_equal(mine.sets, 2);
+	assert_int_equal(portarp_mine_set(&mine, 1).psid, 5);
+	assert_int_equal(mine.ranges, 0);
 	assert_int_equal(mine.lifetime_s, 30);
 	assert_int_equal(mine.expires_ns, 5000 + 90000000000ULL);
 	assert_int_equal(mine_build(part, 3, 1000, 5000, &mine), 0);
@@ -335,9 +336,14 @@ static void own_parts(void **state)
 	before = mine;
 	part[1].ports.set = (struct portset){ 6, 4, 5 };
 	assert_int_equal(mine_build(part, 2, 1000, 5000, &mine), -EINVAL);
-	part[0].ports.set = (struct portset){ 6, 4, 4 }; /* 63 ranges do not fit beside it */
-	assert_int_equal(mine_build(part, 2, 1000, 5000, &mine), -ENOSPC);
 	assert_memory_equal(&mine, &before, sizeof(mine));
+	for (int i = 0; i <= PORTARP_SETS; i++)
+		many[i] = (struct own_part){ .ports = { .set = { 6, 4, i } } };
+	assert_int_equal(mine_build(many, PORTARP_SETS + 1, 1000, 5000, &mine), -ENOSPC);
+	assert_memory_equal(&mine, &before, sizeof(mine));
+	assert_int_equal(mine_build(many, PORTARP_SETS, 1000, 5000, &mine), 0);
+	assert_true(mine_has_port(&mine, 1024 + 7 * 64) && mine_has_port(&mine, 1024 + 63));
+	assert_false(mine_has_port(&mine, 1024 + 8 * 64) || mine_has_port(&mine, 7 * 64));
 }
 
 static void automatic_ports(void **state)

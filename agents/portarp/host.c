@@ -60,10 +60,10 @@ void host_announce(struct agent *agent, uint32_t addr_be, const struct portarp_m
 
 	if (!link)
 		return;
-	if (mine->has_set) {
+	for (unsigned int i = 0; i < mine->sets; i++) {
 		message.flags = PORTARP_ARP_SET | flag;
-		message.set = mine->set;
-		message.port = portset_range_first(&mine->set, 0);
+		message.set = portarp_mine_set(mine, i);
+		message.port = portset_range_first(&message.set, 0);
 		announce(agent, link, &message);
 	}
 	for (int i = 0; i < mine->ranges; i++) {

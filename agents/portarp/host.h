@@ -5,7 +5,7 @@
 
 #include "agent.h"
 
-#define OWN_PARTS (1 + PORTARP_RANGES)
+#define OWN_PARTS (PORTARP_SETS + PORTARP_RANGES)
 
 struct own_part {
 	struct ports ports;
@@ -30,7 +30,7 @@ struct host_request {
 	int64_t ends_s;
 };
 
-/* -EINVAL: sets of one address differ in size; -ENOSPC: more ranges than portarp_mine has places.
+/* -EINVAL: sets of one address differ in size; -ENOSPC: more of them than portarp_mine has places.
  */
 int host_use(struct agent *agent, const struct host_request *request);
 /* ports NULL: all of the address. -ENOENT. */

@@ -18,27 +18,23 @@ static int add_range(struct portarp_mine *mine, uint16_t low, uint16_t high)
 	return 0;
 }
 
-/* The first set is the record's; a further one is spelled out. */
 static int add_ports(struct portarp_mine *mine, const struct ports *ports)
 {
 	const struct portset *set = &ports->set;
-	int err = 0;
 
 	if (ports->range)
 		return add_range(mine, ports->low, ports->high);
-	if (!mine->has_set) {
+	if (!mine->sets) {
 		mine->set = *set;
-		mine->has_set = 1;
-		return 0;
+	} else {
+		if (set->a != mine->set.a || set->k != mine->set.k)
+			return -EINVAL;
+		if (mine->sets == PORTARP_SETS)
+			return -ENOSPC;
+		mine->further[mine->sets - 1] = set->psid;
 	}
-	if (set->a != mine->set.a || set->k != mine->set.k)
-		return -EINVAL;
-	for (uint32_t i = 0; !err && i < portset_ranges(set); i++) {
-		uint16_t first = portset_range_first(set, i);
-
-		err = add_range(mine, first, first + portset_range_ports(set) - 1);
-	}
-	return err;
+	mine->sets++;
+	return 0;
 }
 
 int mine_build(const struct own_part *part, unsigned int parts, int64_t now_s, uint64_t now_ns,
@@ -70,8 +66,12 @@ int mine_build(const struct own_part *part, unsigned int parts, int64_t now_s, u
 
 bool mine_has_port(const struct portarp_mine *mine, uint16_t port)
 {
-	if (mine->has_set && portset_has(&mine->set, port))
-		return true;
+	for (unsigned int i = 0; i < mine->sets; i++) {
+		struct portset set = portarp_mine_set(mine, i);
+
+		if (portset_has(&set, port))
+			return true;
+	}
 	for (int i = 0; i < mine->ranges; i++)
 		if (port >= mine->range[i].low && port <= mine->range[i].high)
 			return true;

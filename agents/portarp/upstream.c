@@ -84,7 +84,7 @@ bool upstream_is_outside(const struct agent *agent, const struct shared *shared,
 static int write_up(struct agent *agent, const struct portarp_link *link, uint32_t addr_be,
 		    const struct upstream *upstream)
 {
-	struct portarp_mine mine = { .set = upstream->set, .has_set = 1, .ifindex = link->ifindex };
+	struct portarp_mine mine = { .set = upstream->set, .sets = 1, .ifindex = link->ifindex };
 	struct portarp_conf *conf = &agent->maps.conf;
 	int err;
 
