@@ -10,8 +10,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+#include <bpf/bpf.h>
 
 #include "selftests/lib/portarp_fixture.h"
 
@@ -422,6 +425,38 @@ static void test_use_marks(void **state)
 	pfix_set_conf(&fx, &conf);
 }
 
+/* The plain way keeps an address for a tick: never for another one, and not for longer. */
+static void test_kept_for_a_tick(void **state)
+{
+	const struct isthmus_addr same_slot = PACKET_V4(203, 0, 113, 65);
+	const __be32 same_key = htonl(0xcb007141);
+	struct packet in[2], want[2], out;
+	struct portarp_addr record;
+	__u8 mac[6];
+
+	(void)state;
+	pfix_address(&fx, same_key, 0, 4, 256, 0, &record);
+	build(&peer_addr, 5, &one_addr, 1232, false, 9, &in[0]);
+	pfix_mac(0x34, mac);
+	pfix_forwarded(&in[0], fx.lan_mac, mac, &want[0]);
+	build(&peer_addr, 5, &same_slot, 1232, false, 9, &in[1]);
+	pfix_mac(0x1000, mac);
+	pfix_forwarded(&in[1], fx.lan_mac, mac, &want[1]);
+	for (int i = 0; i < 200; i++) {
+		pfix_run_uncounted(&fx, PFIX_UP_XDP, &in[i % 2], &out);
+		assert_true(pfix_same(&out, &want[i % 2]));
+	}
+	/* As the agent changes it, behind the bench's back. */
+	record.first = 257;
+	pfix_mac(0x1001, mac);
+	pfix_forwarded(&in[1], fx.lan_mac, mac, &want[1]);
+	assert_int_equal(
+		bpf_map_update_elem(pfix_map(&fx, "portarp_addr"), &same_key, &record, BPF_ANY), 0);
+	usleep(50000); /* the longest tick is 10 ms */
+	pfix_run_uncounted(&fx, PFIX_UP_XDP, &in[1], &out);
+	assert_true(pfix_same(&out, &want[1]));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -434,6 +469,7 @@ int main(void)
 		cmocka_unit_test_setup(test_unverified, fill),
 		cmocka_unit_test_setup(test_questions_bounded, fill),
 		cmocka_unit_test_setup(test_use_marks, fill),
+		cmocka_unit_test_setup(test_kept_for_a_tick, fill),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

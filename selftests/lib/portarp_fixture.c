@@ -513,23 +513,29 @@ static int attach_tc(__u32 ifindex, int program, enum bpf_tc_attach_point point)
 {
 	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex, .attach_point = point);
 	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program);
-	int err = bpf_tc_hook_create(&at);
 
-	return err && err != -EEXIST ? err : bpf_tc_attach(&at, &options);
+	return bpf_tc_attach(&at, &options);
+}
+
+static int make_qdisc(__u32 ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+	return bpf_tc_hook_create(&at);
 }
 
 int pfix_attach(struct pfix *fx, bool xdp)
 {
-	int err = attach_tc(fx->lan, fx->program[PFIX_OUT], BPF_TC_EGRESS);
+	int err = make_qdisc(fx->up) ?: make_qdisc(fx->lan);
 
-	if (!err && xdp)
-		err = bpf_xdp_attach(fx->up, fx->program[PFIX_UP_XDP], XDP_FLAGS_SKB_MODE, NULL)
-			      ?: bpf_xdp_attach(fx->lan, fx->program[PFIX_LAN_XDP],
-						XDP_FLAGS_SKB_MODE, NULL);
-	else if (!err)
-		err = attach_tc(fx->up, fx->program[PFIX_UP_TC], BPF_TC_INGRESS)
-			      ?: attach_tc(fx->lan, fx->program[PFIX_LAN_TC], BPF_TC_INGRESS);
-	return err;
+	err = err ?: attach_tc(fx->lan, fx->program[PFIX_OUT], BPF_TC_EGRESS);
+	if (!xdp) {
+		err = err ?: attach_tc(fx->up, fx->program[PFIX_UP_TC], BPF_TC_INGRESS);
+		return err ?: attach_tc(fx->lan, fx->program[PFIX_LAN_TC], BPF_TC_INGRESS);
+	}
+	err = err ?: bpf_xdp_attach(fx->up, fx->program[PFIX_UP_XDP], XDP_FLAGS_SKB_MODE, NULL);
+	return err ?: bpf_xdp_attach(fx->lan, fx->program[PFIX_LAN_XDP], XDP_FLAGS_SKB_MODE, NULL);
 }
 
 void pfix_detach(struct pfix *fx)
