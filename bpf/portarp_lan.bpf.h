@@ -82,6 +82,42 @@ static __always_inline enum portarp_reason source_check(void *ctx, enum hook hoo
 	return PORTARP_UNVERIFIED;
 }
 
+/*
+ * Cascade (paper III): a host below asks for a port that is beyond the uplink. This gateway is the
+ * way there, so it answers for the port's set.
+ */
+static __always_inline enum portarp_reason lan_request(void *ctx, enum hook hook,
+						       const struct portarp_conf *conf,
+						       const struct portarp_link *link)
+{
+	struct portarp_arp *arp = arp_header(ctx, hook, true);
+	const struct portarp_owner *owner;
+	const struct portarp_addr *addr;
+	struct portarp_mine beyond = {};
+	__be32 target;
+	__u32 index;
+	__u16 port;
+
+	if (!arp || !conf->up_ifindex || arp->magic != bpf_htons(PORTARP_MAGIC) ||
+	    arp->version != PORTARP_VERSION || arp->sender || mac_is_group(arp->sender_mac))
+		return PORTARP_ARP_OTHER;
+	target = arp->target;
+	port = bpf_ntohs(arp->port);
+	addr = bpf_map_lookup_elem(&portarp_addr, &target);
+	index = addr && portset_in_sets(addr->a, port) ? owner_index(addr, port) : OWNER_NOBODY;
+	if (index == OWNER_NOBODY)
+		return PORTARP_ARP_OTHER;
+	owner = bpf_map_lookup_elem(&portarp_owner, &index);
+	if (!owner || !(owner_read(owner).owner.wait & PORTARP_OWNER_UP))
+		return PORTARP_ARP_OTHER;
+	beyond.sets = 1;
+	beyond.set.a = addr->a;
+	beyond.set.k = addr->k;
+	beyond.set.psid = portset_psid(addr->a, addr->k, port);
+	arp_answer(arp, &beyond, NULL, beyond.set.psid, link->mac, conf->op_reply);
+	return PORTARP_ARP_ANSWERED;
+}
+
 static __always_inline enum portarp_reason lan_arp(void *ctx, enum hook hook,
 						   const struct portarp_conf *conf,
 						   const struct portarp_link *link,
@@ -95,6 +131,8 @@ static __always_inline enum portarp_reason lan_arp(void *ctx, enum hook hook,
 		return PORTARP_ARP_OTHER;
 	if (arp->operation == conf->op_reply)
 		return arp_reply(ctx, hook, link);
+	if (arp->operation == conf->op_request)
+		return lan_request(ctx, hook, conf, link);
 	sender = arp->sender;
 	target = arp->target;
 	/* This machine's neighbour entry of a shared address is nobody's to change. */
