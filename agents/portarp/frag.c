@@ -15,6 +15,7 @@
 struct fragment {
 	TAILQ_ENTRY(fragment) link;
 	uint32_t ifindex;
+	bool own; /* sent by this machine itself: its TTL is right */
 	size_t len;
 	uint8_t frame[];
 };
@@ -68,19 +69,17 @@ static void remove_all(struct agent *agent, struct fragments *of)
 }
 
 /* To an owner that may have to be asked first: then they join what waits for it. */
-static void deliver(struct agent *agent, uint32_t owner, uint32_t ifindex, uint8_t *frame,
+static void deliver(struct agent *agent, uint32_t owner, uint32_t ifindex, bool own, uint8_t *frame,
 		    size_t len)
 {
 	const struct shared *shared =
 		owner < agent->maps.owner.count ? agent->table.place[owner].shared : NULL;
 	union owner_word now;
-	bool own;
 
 	if (!shared) {
 		agent->counter[COUNT_FRAGMENTS_DROPPED]++;
 		return;
 	}
-	own = ifindex == shared->record.ifindex;
 	now = owner_load(table_word(&agent->table, owner));
 	if (now.owner.wait & PORTARP_OWNER_NONE) {
 		agent->counter[COUNT_FRAGMENTS_DROPPED]++;
@@ -107,7 +106,7 @@ void frag_hold(struct agent *agent, const struct portarp_event *event, const uin
 	memcpy(fragment->frame, frame, len);
 	/* The first one may have come since. */
 	if (!map_get(&agent->maps, MAP_FRAG, &event->frag, &known) && known.known) {
-		deliver(agent, known.owner, event->ifindex, fragment->frame, len);
+		deliver(agent, known.owner, event->ifindex, event->number, fragment->frame, len);
 		free(fragment);
 		return;
 	}
@@ -118,6 +117,7 @@ void frag_hold(struct agent *agent, const struct portarp_event *event, const uin
 		return;
 	}
 	fragment->ifindex = event->ifindex;
+	fragment->own = event->number;
 	fragment->len = len;
 	TAILQ_INSERT_TAIL(&of->queue, fragment, link);
 	of->count++;
@@ -132,7 +132,8 @@ void frag_known(struct agent *agent, const struct portarp_event *event)
 	if (!of)
 		return;
 	TAILQ_FOREACH(fragment, &of->queue, link)
-	deliver(agent, event->owner, fragment->ifindex, fragment->frame, fragment->len);
+	deliver(agent, event->owner, fragment->ifindex, fragment->own, fragment->frame,
+		fragment->len);
 	remove_all(agent, of);
 }
 
