@@ -31,6 +31,7 @@ static __always_inline bool bind_any(const struct portarp_conf *conf, __u16 port
 	bool shares = false;
 	int has;
 
+#pragma unroll
 	for (int i = 0; i < PORTARP_OWN; i++) {
 		if (!conf->own[i])
 			break;

@@ -86,6 +86,7 @@ static __noinline int ident_out(__be32 addr, __be32 peer, __u32 id, const struct
 		bpf_map_update_elem(&portarp_ident, &outer, &ident, BPF_ANY);
 		return bpf_ntohs(known->id);
 	}
+#pragma unroll
 	for (int i = 0; i < IDENT_TRIES; i++) {
 		__u16 candidate = i || !mine_has(mine, id) ? mine_port(mine, start + i) : id;
 
