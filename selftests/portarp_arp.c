@@ -216,7 +216,13 @@ static void test_requests(void **state)
 	arp.port = 2336;
 	expect("not its port", false, &arp, PORTARP_ARP_OTHER, NULL, 0);
 	arp.port = 2335;
-	expect("on another device", true, &arp, PORTARP_ARP_OTHER, NULL, 0);
+	expect("a sharer asks", true, &arp, PORTARP_ARP_OTHER, NULL, 0);
+	mine.ifindex = fx.lan;
+	put_mine(&mine);
+	expect("shared on another device", false, &arp, PORTARP_ARP_OTHER, NULL, 0);
+	mine.ifindex = fx.up;
+	put_mine(&mine);
+	expect("shared on this one", false, &arp, PORTARP_ARP_ANSWERED, &answer, 0);
 	mine.expires_ns = pfix_now() - 1;
 	put_mine(&mine);
 	expect("its time is over", false, &arp, PORTARP_ARP_OTHER, NULL, 0);
