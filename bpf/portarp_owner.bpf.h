@@ -60,7 +60,11 @@ static __always_inline bool event_frame(void *ctx, enum hook hook, struct event_
 	__u32 length = hook_length(ctx, hook);
 	long err;
 
-	if (length < 1 || length > PORTARP_EVENT_FRAME)
+	/* Two checks, each as it stands: 6.1 follows no other form. */
+	if (length < ETH_HLEN)
+		return false;
+	hide_from_clang(length);
+	if (length > PORTARP_EVENT_FRAME)
 		return false;
 	err = hook == HOOK_XDP ? bpf_xdp_load_bytes(ctx, 0, room->frame, length)
 			       : bpf_skb_load_bytes(ctx, 0, room->frame, length);
