@@ -206,7 +206,12 @@ static void test_two_esp(void **state)
 	in(esp(0x1c), SENT, A);
 	out(esp(0xa1), B, PORTARP_SPOOFED); /* the peer gave this SPI to A */
 	in(esp(0x1d), SENT, A);
-	in(ah(0x1a), LOST, 0); /* another protocol */
+	in(ah(0x1a), LOST, 0);	/* another protocol */
+	out(ah(0xa1), A, GOOD); /* its SPI is not at ESP's place */
+	in(ah(0x1a), SENT, A);
+	out(ah(0xb1), B, GOOD);
+	in(ah(0x1b), SENT, B);
+	in(ah(0x1a), SENT, A);
 }
 
 /* Quoted by an error: the SPI that was sent, not the one received. */
