@@ -167,17 +167,13 @@ static int run_verb(const struct noun *noun, const struct verb *verb, int argc, 
 
 	if (asks_for_help(argc, argv))
 		return print_verb_help(noun->name, verb, noun->options, noun->option_count);
-	if (verb->word && (!argc || argv[0][0] == '-'))
-		return complain(EXIT_USAGE, "%s %s: %s is needed; see `isthmus %s %s --help`",
-				noun->name, verb->name, verb->word, noun->name, verb->name);
-	if (verb->word) {
-		settings->word = *argv++;
-		argc--;
-	}
 	if (options_parse(argc, argv, noun->options, noun->option_count, verb->bit, noun->settings,
-			  error, sizeof(error)))
+			  verb->word ? &settings->word : NULL, error, sizeof(error)))
 		return complain(EXIT_USAGE, "%s %s: %s; see `isthmus %s %s --help`", noun->name,
 				verb->name, error, noun->name, verb->name);
+	if (verb->word && !settings->word)
+		return complain(EXIT_USAGE, "%s %s: %s is needed; see `isthmus %s %s --help`",
+				noun->name, verb->name, verb->word, noun->name, verb->name);
 	if (settings->instance && noun_find(settings->instance))
 		return complain(EXIT_USAGE,
 				"%s %s: --instance %s: the name of a datapath cannot be an "
@@ -201,31 +197,25 @@ static int run_noun(const struct noun *noun, int argc, char **argv)
 			noun->name);
 }
 
-/* One directory of pins: records of the datapaths attached there. */
-static int status_instance(const char *instance, const struct output *output)
+static int status_one(const struct noun *noun, const char *instance, const struct output *output)
 {
-	int code = EXIT_DONE;
+	int err = noun->status(instance, output);
 
-	for (size_t i = 0; i < COUNT_OF(nouns); i++) {
-		int err = nouns[i]->status(instance, output);
-
-		if (err && err != -ENOENT)
-			code = complain_pins(err, instance, nouns[i]->name);
-	}
-	return code;
+	return err && err != -ENOENT ? complain_pins(err, instance, noun->name) : EXIT_DONE;
 }
 
-/* An instance that cannot be read does not hide the others. */
-static int status_walk(DIR *root, const struct output *output)
+/* Records of one datapath together. An instance that cannot be read does not hide the others. */
+static int status_noun(DIR *root, const struct noun *noun, const struct output *output)
 {
-	int code = status_instance(NULL, output);
+	int code = status_one(noun, NULL, output);
 	struct dirent *entry;
 
+	rewinddir(root);
 	while ((entry = readdir(root))) {
 		if (entry->d_name[0] == '.' || strchr(entry->d_name, '@') ||
 		    noun_find(entry->d_name))
 			continue;
-		if (status_instance(entry->d_name, output) != EXIT_DONE)
+		if (status_one(noun, entry->d_name, output) != EXIT_DONE)
 			code = EXIT_FAILED;
 	}
 	return code;
@@ -241,8 +231,9 @@ static int status(const struct output *output)
 	output->start();
 	output->text("version", ISTHMUS_VERSION);
 	output->list_start("datapaths");
-	if (root)
-		code = status_walk(root, output);
+	for (size_t i = 0; root && i < COUNT_OF(nouns); i++)
+		if (status_noun(root, nouns[i], output) != EXIT_DONE)
+			code = EXIT_FAILED;
 	output->list_end();
 	if (root)
 		closedir(root);
@@ -257,7 +248,7 @@ static int run_status(int argc, char **argv)
 	if (asks_for_help(argc, argv))
 		return print_verb_help("", &status_verb, common_options, COUNT_OF(common_options));
 	if (options_parse(argc, argv, common_options, COUNT_OF(common_options), COMMON_STATUS,
-			  &common, error, sizeof(error)))
+			  &common, NULL, error, sizeof(error)))
 		return complain(EXIT_USAGE, "status: %s; see `isthmus status --help`", error);
 	return status(common.json ? &output_json : &output_text);
 }

@@ -19,7 +19,7 @@ struct error {
 
 #define REFUSE(error, ...) (snprintf((error)->text, (error)->len, __VA_ARGS__), -EINVAL)
 
-static int number_parse(const char *text, uint32_t min, uint32_t max, uint32_t *number)
+int options_number(const char *text, uint32_t min, uint32_t max, uint32_t *number)
 {
 	size_t digits = strspn(text, "0123456789");
 	unsigned long long value;
@@ -36,7 +36,7 @@ static int number_parse(const char *text, uint32_t min, uint32_t max, uint32_t *
 static int take_number(const struct option *option, const char *word, uint32_t *number,
 		       struct error *error)
 {
-	if (number_parse(word, option->min, option->max, number))
+	if (options_number(word, option->min, option->max, number))
 		return REFUSE(error, "--%s %s: a number from %u to %u is needed", option->name,
 			      word, option->min, option->max);
 	return 0;
@@ -67,7 +67,7 @@ static int take_ports(const char *word, struct option_ports *ports, struct error
 	if (!dash || dash - word > NUMBER_DIGITS)
 		return REFUSE(error, "--ports %s: LOW-HIGH is needed, as 1024-65535", word);
 	memcpy(first, word, dash - word);
-	if (number_parse(first, 1, 65535, &low) || number_parse(dash + 1, 1, 65535, &high))
+	if (options_number(first, 1, 65535, &low) || options_number(dash + 1, 1, 65535, &high))
 		return REFUSE(error, "--ports %s: ports are numbers from 1 to 65535", word);
 	if (low > high)
 		return REFUSE(error, "--ports %s: the first port is above the last", word);
@@ -75,32 +75,34 @@ static int take_ports(const char *word, struct option_ports *ports, struct error
 	return 0;
 }
 
-static int take_device(const char *word, struct option_devices *devices, struct error *error)
+static int take_device(const char *name, const char *word, struct option_devices *devices,
+		       struct error *error)
 {
 	size_t len = strlen(word);
 
 	if (!len || len >= IFNAMSIZ || strpbrk(word, "/: \t\n"))
-		return REFUSE(error, "--dev %s: not the name of a network device", word);
+		return REFUSE(error, "--%s %s: not the name of a network device", name, word);
 	for (unsigned int i = 0; i < devices->count; i++)
 		if (!strcmp(devices->item[i], word))
-			return REFUSE(error, "--dev %s: given twice", word);
+			return REFUSE(error, "--%s %s: given twice", name, word);
 	if (devices->count == OPTION_LIST_MAX)
-		return REFUSE(error, "--dev %s: at most %d devices", word, OPTION_LIST_MAX);
+		return REFUSE(error, "--%s %s: at most %d devices", name, word, OPTION_LIST_MAX);
 	memcpy(devices->item[devices->count++], word, len + 1);
 	return 0;
 }
 
-static int take_address(const char *word, struct option_addresses *addresses, struct error *error)
+static int take_address(const char *name, const char *word, struct option_addresses *addresses,
+			struct error *error)
 {
 	struct isthmus_addr address;
 
 	if (address_parse(word, &address))
-		return REFUSE(error, "--address %s: not a unicast IPv4 or IPv6 address", word);
+		return REFUSE(error, "--%s %s: not a unicast IPv4 or IPv6 address", name, word);
 	for (unsigned int i = 0; i < addresses->count; i++)
 		if (!memcmp(&addresses->item[i], &address, sizeof(address)))
-			return REFUSE(error, "--address %s: given twice", word);
+			return REFUSE(error, "--%s %s: given twice", name, word);
 	if (addresses->count == OPTION_LIST_MAX)
-		return REFUSE(error, "--address %s: at most %d addresses", word, OPTION_LIST_MAX);
+		return REFUSE(error, "--%s %s: at most %d addresses", name, word, OPTION_LIST_MAX);
 	addresses->item[addresses->count++] = address;
 	return 0;
 }
@@ -130,9 +132,9 @@ static int take(const struct option *option, const char *word, void *settings, s
 	case OPTION_PORTS:
 		return take_ports(word, field, error);
 	case OPTION_DEVICES:
-		return take_device(word, field, error);
+		return take_device(option->name, word, field, error);
 	case OPTION_ADDRESSES:
-		return take_address(word, field, error);
+		return take_address(option->name, word, field, error);
 	case OPTION_INSTANCE:
 		return take_instance(word, field, error);
 	case OPTION_TEXT:
@@ -161,8 +163,6 @@ static int parse_one(int argc, char **argv, int *at, const struct option *table,
 	const char *value = word[len] ? word + len + 1 : NULL;
 	const struct option *option;
 
-	if (strncmp(word, "--", 2))
-		return REFUSE(error, "%s: an option is needed here, as --help", word);
 	option = option_find(table, count, verb, word + 2, len - 2);
 	if (!option)
 		return REFUSE(error, "%s: no such option here", word);
@@ -176,13 +176,26 @@ static int parse_one(int argc, char **argv, int *at, const struct option *table,
 	return take(option, value, settings, error);
 }
 
+static int take_word(const char *text, const char **word, struct error *error)
+{
+	if (!word)
+		return REFUSE(error, "%s: an option is needed here, as --help", text);
+	if (*word)
+		return REFUSE(error, "%s: one word is enough, and %s is there", text, *word);
+	*word = text;
+	return 0;
+}
+
 int options_parse(int argc, char **argv, const struct option *table, size_t count,
-		  unsigned int verb, void *settings, char *error_text, size_t error_len)
+		  unsigned int verb, void *settings, const char **word, char *error_text,
+		  size_t error_len)
 {
 	struct error error = { .text = error_text, .len = error_len };
 
 	for (int at = 0; at < argc; at++) {
-		int err = parse_one(argc, argv, &at, table, count, verb, settings, &error);
+		int err = strncmp(argv[at], "--", 2) ? take_word(argv[at], word, &error)
+						     : parse_one(argc, argv, &at, table, count,
+								 verb, settings, &error);
 
 		if (err)
 			return err;

@@ -48,9 +48,15 @@ struct option {
 	const char *const *choices; /* OPTION_CHOICE, NULL at the end */
 };
 
-/* Fills `settings` from the words of one verb: 0, or -EINVAL with what is wrong in error. */
+/*
+ * Fills `settings` from the words of one verb: 0, or -EINVAL with what is wrong in error. `word`:
+ * where the one word goes that is no option, before or after them; NULL: the verb takes none.
+ */
 int options_parse(int argc, char **argv, const struct option *table, size_t count,
-		  unsigned int verb, void *settings, char *error, size_t error_len);
+		  unsigned int verb, void *settings, const char **word, char *error,
+		  size_t error_len);
+/* Decimal digits alone: 0, -EINVAL, or -ERANGE. */
+int options_number(const char *text, uint32_t min, uint32_t max, uint32_t *number);
 void options_help(const struct option *table, size_t count, unsigned int verb);
 
 #endif

@@ -14,6 +14,10 @@
 
 #define OUTPUT_UNKNOWN (-1)
 
+struct output_range {
+	uint16_t low, high; /* inclusive */
+};
+
 struct output {
 	void (*start)(void);
 	int (*finish)(void); /* -EIO if standard output took not all of it */
@@ -28,6 +32,8 @@ struct output {
 	void (*address)(const char *name, const struct isthmus_addr *value); /* NULL: unknown */
 	/* port_be: network byte order. */
 	void (*endpoint)(const char *name, const struct isthmus_addr *address, uint16_t port_be);
+	/* "1232-1235,2256-2259,80"; a text tells the first ones and how many there are. */
+	void (*ranges)(const char *name, const struct output_range *range, unsigned int count);
 };
 
 extern const struct output output_text, output_json;

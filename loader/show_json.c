@@ -7,9 +7,12 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "address.h"
 #include "output.h"
+
+#define RANGE_TEXT 12 /* ",65535-65535" */
 
 static struct {
 	json_t *record; /* NULL outside of a list's record */
@@ -119,6 +122,24 @@ static void endpoint(const char *name, const struct isthmus_addr *host, uint16_t
 	member(name, json_pack("{s:s,s:i}", "address", written, "port", ntohs(port_be)));
 }
 
+static void ranges(const char *name, const struct output_range *range, unsigned int count)
+{
+	char *written = malloc((size_t)count * RANGE_TEXT + 1);
+	size_t used = 0;
+
+	if (!written) {
+		json.failed = true;
+		return;
+	}
+	written[0] = 0;
+	for (unsigned int i = 0; i < count; i++)
+		used += snprintf(written + used, RANGE_TEXT + 1,
+				 range[i].low == range[i].high ? "%s%u" : "%s%u-%u", i ? "," : "",
+				 range[i].low, range[i].high);
+	text(name, written);
+	free(written);
+}
+
 const struct output output_json = {
 	.start = start,
 	.finish = finish,
@@ -132,4 +153,5 @@ const struct output output_json = {
 	.seconds = seconds,
 	.address = address,
 	.endpoint = endpoint,
+	.ranges = ranges,
 };

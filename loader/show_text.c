@@ -14,9 +14,10 @@
 #include "address.h"
 #include "output.h"
 
-#define COLUMNS	  20
-#define CELL	  72
-#define ROWS_HELD 256
+#define COLUMNS	    20
+#define CELL	    72
+#define ROWS_HELD   256
+#define RANGES_TOLD 3 /* of many, so that they fit in a cell */
 
 static struct {
 	const char *list; /* NULL outside of a list */
@@ -24,6 +25,7 @@ static struct {
 	unsigned int columns, column; /* columns: of the first record; column: of this one */
 	unsigned int rows;
 	int width[COLUMNS];
+	const char *kind[COLUMNS], *name[COLUMNS]; /* of the heading, of this record */
 	char heading[COLUMNS][CELL];
 	char cell[ROWS_HELD][COLUMNS][CELL];
 } table;
@@ -96,14 +98,6 @@ static void record_start(void)
 	table.column = 0;
 }
 
-static void record_end(void)
-{
-	if (!table.columns)
-		table.columns = table.column;
-	table.rows++;
-	table.in_record = false;
-}
-
 static void heading_make(unsigned int column, const char *name)
 {
 	unsigned int i;
@@ -112,6 +106,40 @@ static void heading_make(unsigned int column, const char *name)
 		table.heading[column][i] = name[i] == '_' ? '-' : toupper((unsigned char)name[i]);
 	table.heading[column][i] = 0;
 	widen(column, table.heading[column]);
+}
+
+/* A record of another kind, as other datapaths have in `isthmus status`, begins a table of its own.
+ */
+static bool is_other_kind(void)
+{
+	bool other = table.column != table.columns;
+
+	for (unsigned int i = 0; i < table.column && !other; i++)
+		other = strcmp(table.name[i], table.kind[i]);
+	return other;
+}
+
+static void kind_start(void)
+{
+	char record[COLUMNS][CELL];
+
+	memcpy(record, table.cell[table.rows], sizeof(record));
+	rows_print();
+	memset(table.width, 0, sizeof(table.width));
+	table.headed = false;
+	table.columns = table.column;
+	memcpy(table.kind, table.name, sizeof(table.kind));
+	for (unsigned int i = 0; i < table.columns; i++)
+		heading_make(i, table.name[i]);
+	memcpy(table.cell[0], record, sizeof(record));
+}
+
+static void record_end(void)
+{
+	if (!table.columns || is_other_kind())
+		kind_start();
+	table.rows++;
+	table.in_record = false;
 }
 
 static void text(const char *name, const char *value)
@@ -124,8 +152,7 @@ static void text(const char *name, const char *value)
 	}
 	if (table.column == COLUMNS)
 		return;
-	if (!table.columns)
-		heading_make(table.column, name);
+	table.name[table.column] = name;
 	snprintf(table.cell[table.rows][table.column++], CELL, "%s", value);
 }
 
@@ -180,6 +207,26 @@ static void endpoint(const char *name, const struct isthmus_addr *host, uint16_t
 	text(name, written);
 }
 
+static int range_text(char *written, size_t len, const struct output_range *range)
+{
+	return snprintf(written, len, range->low == range->high ? "%u" : "%u-%u", range->low,
+			range->high);
+}
+
+static void ranges(const char *name, const struct output_range *range, unsigned int count)
+{
+	char written[CELL] = "";
+	size_t used = 0;
+
+	for (unsigned int i = 0; i < count && i < RANGES_TOLD; i++) {
+		used += snprintf(written + used, sizeof(written) - used, i ? "," : "");
+		used += range_text(written + used, sizeof(written) - used, &range[i]);
+	}
+	if (count > RANGES_TOLD)
+		snprintf(written + used, sizeof(written) - used, ",... (%u)", count);
+	text(name, count ? written : NULL);
+}
+
 const struct output output_text = {
 	.start = start,
 	.finish = finish,
@@ -193,4 +240,5 @@ const struct output output_text = {
 	.seconds = seconds,
 	.address = address,
 	.endpoint = endpoint,
+	.ranges = ranges,
 };
