@@ -108,7 +108,7 @@ void portarp_put_place(const char *instance, const char *directory, const struct
 		.instance = instance,
 		.directory = directory,
 		.ifindex = link->ifindex,
-		.map_fd = pins->conf,
+		.map_fd = pins->stats, /* every program counts; not all look at portarp_conf */
 		.netns = conf->netns,
 	};
 }
@@ -153,7 +153,7 @@ int portarp_remove(const char *instance, const char *directory, unsigned int *st
 	if (!portarp_pins_open(instance, directory, &pins)) {
 		remove_links(instance, directory, &pins, stuck);
 		/* A filter in a namespace that has ended went with its device. */
-		if (*stuck && !pins_programs_left(pins.conf))
+		if (*stuck && !pins_programs_left(pins.stats))
 			*stuck = 0;
 		portarp_pins_close(&pins);
 	}
