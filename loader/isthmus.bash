@@ -5,10 +5,12 @@ _isthmus_words() { # what the help text of "$@" offers: the first word of each i
 	isthmus "$@" --help 2>/dev/null | sed -n 's/^  \([a-z-][a-z0-9-]*\).*/\1/p'
 }
 
-_isthmus_values() { # OPTION: words that may follow it
+_isthmus_values() { # OPTION TYPED: words that may follow it
 	local root=/sys/fs/bpf/isthmus entry
 	case $1 in
-	--dev) ls /sys/class/net ;;
+	--dev | --uplink | --lan) ls /sys/class/net ;;
+	--role) echo gateway bridge host ;;
+	--cgroup) compgen -d -- "$2" ;;
 	--mode) echo auto xdp xdp-generic tc ;;
 	--instance)
 		for entry in "$root"/*/*/; do
@@ -25,7 +27,7 @@ _isthmus() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
 	if [ "$COMP_CWORD" = 1 ]; then
 		words=$(_isthmus_words)
-	elif [[ $previous == --* ]] && words=$(_isthmus_values "$previous"); then
+	elif [[ $previous == --* ]] && words=$(_isthmus_values "$previous" "$current"); then
 		:
 	elif [ "$COMP_CWORD" = 2 ]; then
 		words=$(_isthmus_words "${COMP_WORDS[1]}")

@@ -60,6 +60,8 @@ static const struct option options[] = {
 	{ "ea-len", "N", "the rule's embedded address bits", OPTION_NUMBER, MAP, FIELD(ea_len), 0,
 	  48, 0, NULL },
 	{ "offset", "A", "PSID offset, bits", OPTION_NUMBER, MAP, FIELD(offset), 0, 15, 6, NULL },
+	{ "length", "K", "PSID length, bits, where EA bits do not tell it", OPTION_NUMBER, MAP,
+	  FIELD(length), 0, 16, 0, NULL },
 	{ "json", NULL, "print JSON", OPTION_FLAG, READING, FIELD(common.json), 0, 0, 0, NULL },
 };
 
@@ -76,7 +78,7 @@ static const struct verb verbs[] = {
 	  "ADDRESS:PORT|IPV6" },
 };
 
-static struct portarp_settings settings = { .offset = 6 };
+static struct portarp_settings settings = { .offset = 6, .length = PORTARP_LENGTH_NONE };
 
 const struct noun portarp_noun = {
 	.name = PORTARP_STEM,

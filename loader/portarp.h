@@ -13,7 +13,9 @@
 
 #define PORTARP_WATCH 64 /* addresses whose use is watched, by default */
 
-/* Numbers are 0 when not given. */
+#define PORTARP_LENGTH_NONE UINT32_MAX
+
+/* Numbers are 0 when not given; length is PORTARP_LENGTH_NONE. */
 struct portarp_settings {
 	struct common_settings common;
 	unsigned int role; /* enum portarp_role */
@@ -24,7 +26,7 @@ struct portarp_settings {
 	bool clsact, replace;
 	struct option_addresses only;
 	const char *prefix4, *prefix6; /* map */
-	uint32_t ea_len, offset;
+	uint32_t ea_len, offset, length;
 };
 
 int portarp_attach(const void *settings, const struct output *output);
@@ -74,15 +76,40 @@ struct portarp_owner_view {
 	struct portarp_owner owner;
 };
 
+/* An entry of portarp_port as it is mapped: the kernel rounds an element up to 8 bytes. */
+struct portarp_slot {
+	__u32 owner; /* 1 + index, 0 = none */
+	__u32 pad;
+};
+
+/* What tells owners: the arrays themselves, mapped for reading. */
+struct portarp_tables {
+	int addr_fd;
+	const struct portarp_slot *port;
+	const struct portarp_owner *owner;
+	uint32_t ports, owners; /* entries */
+};
+
+/* 0 or -errno; on failure nothing is mapped. */
+int portarp_tables_open(const struct portarp_pins *pins, struct portarp_tables *tables);
+void portarp_tables_close(struct portarp_tables *tables);
+
+typedef void (*portarp_owner_each)(const struct portarp_owner_view *view, void *arg);
+
 /* Every place that is given to somebody or asked for, by address: 0 or -errno. */
-int portarp_owners_each(const struct portarp_pins *pins,
-			void (*each)(const struct portarp_owner_view *view, void *arg), void *arg);
-/* The three look-ups of maps/portarp.h. -ENOENT: no shared address; -ESRCH: the port is nobody's.
+int portarp_owners_each(const struct portarp_tables *tables, portarp_owner_each each, void *arg);
+/* Places of portarp_owner that single ports and ranges use, of all addresses: 0 or -errno. */
+int portarp_singles(const struct portarp_pins *pins, uint32_t *count);
+/* The three look-ups of maps/portarp.h. -ENOENT: no shared address; -ESRCH: the port is in no set.
  */
-int portarp_owner_of(const struct portarp_pins *pins, const struct isthmus_addr *address,
+int portarp_owner_of(const struct portarp_tables *tables, const struct isthmus_addr *address,
 		     uint16_t port, struct portarp_owner_view *view);
 /* "192.0.2.1:5353"; port in host order: 0 or -EINVAL. */
 int portarp_parse_endpoint(const char *text, struct isthmus_addr *address, uint16_t *port);
+void portarp_address(__be32 v4, struct isthmus_addr *address);
+void portarp_mac_text(const __u8 mac[6], char text[18]);
+/* Fills portset_ranges() of them, and returns their number. */
+unsigned int portarp_set_ranges(const struct portset *set, struct output_range *range);
 void portarp_owner_print(const struct output *output, const struct portarp_owner_view *view);
 
 #endif

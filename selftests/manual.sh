@@ -85,12 +85,22 @@ equal "completion of a mode" "$(completed splice attach --mode xdp)" "$(printf '
 equal "completion of modes is the parser's" "$(completed splice attach --mode '' | paste -sd'|')" \
 	"$(isthmus splice attach --mode '?' 2>&1 | sed 's/.*one of \([^ ]*\) is.*/\1/' | tr '|' '\n' | sort | paste -sd'|')"
 equal "completion of a device" "$(completed splice attach --dev l | grep -x lo)" lo
+for option in uplink lan; do
+	equal "completion of $option" "$(completed portarp attach --$option l | grep -x lo)" lo
+done
+equal "completion of roles is the parser's" "$(completed portarp attach --role '' | paste -sd'|')" \
+	"$(isthmus portarp attach --role '?' 2>&1 | sed 's/.*one of \([^ ]*\) is.*/\1/' | tr '|' '\n' | sort | paste -sd'|')"
 
 # ---- the presets that the page tells
 
-for preset in $(isthmus splice attach --help | sed -n 's/^  --[a-z0-9-]* .*(\([0-9-]*\))$/\1/p'); do
-	grep -q -- "$preset if not given" "$ROOT/docs/isthmus-splice.8" && ok "isthmus-splice(8) tells the preset $preset" ||
-		not_ok "isthmus-splice(8) tells the preset $preset" "not found"
+for noun in $(datapaths); do
+	presets=$(isthmus "$noun" attach --help | sed -n 's/^  --[a-z0-9-]* .*(\([0-9-]*\))$/\1/p')
+	some "$noun has presets" "$presets"
+	for preset in $presets; do
+		grep -q -- "$preset if not given" "$ROOT/docs/isthmus-$noun.8" &&
+			ok "isthmus-$noun(8) tells the preset $preset" ||
+			not_ok "isthmus-$noun(8) tells the preset $preset" "not found"
+	done
 done
 
 # ---- agents whose page is held against their help
