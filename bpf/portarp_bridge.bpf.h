@@ -64,6 +64,8 @@ static __always_inline enum portarp_reason bridge_steer(void *ctx, enum hook hoo
 	mac_copy(p->eth->h_dest, owner.owner.mac);
 	if (link->side == PORTARP_UPLINK || !one_lan(conf))
 		return PORTARP_STEERED;
+	/* Not the sender's: the switches of the LAN would look for it here from now on. */
+	mac_copy(p->eth->h_source, addr->src_mac);
 	egress->ifindex = link->ifindex;
 	return PORTARP_DELIVERED;
 }

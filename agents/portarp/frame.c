@@ -16,8 +16,7 @@ typedef struct iphdr ip_header __attribute__((aligned(1)));
 
 struct frame_turn frame_turn(enum portarp_role role, bool own)
 {
-	return (struct frame_turn){ .source = role != PORTARP_BRIDGE,
-				    .ttl = role == PORTARP_GATEWAY && !own };
+	return (struct frame_turn){ .ttl = role == PORTARP_GATEWAY && !own };
 }
 
 uint16_t frame_sum(const void *bytes, size_t len, uint32_t sum)
@@ -92,7 +91,6 @@ int frame_prepare(uint8_t *frame, size_t len, struct frame_turn turn, const uint
 	if (!(ip->frag_off & htons(MORE_OR_OFFSET)))
 		finish_checksum(ip, (uint8_t *)ip + header, total - header);
 	memcpy(eth->h_dest, mac, 6);
-	if (turn.source)
-		memcpy(eth->h_source, source, 6);
+	memcpy(eth->h_source, source, 6);
 	return 0;
 }

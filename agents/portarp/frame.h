@@ -10,20 +10,19 @@
 #include "../../maps/portarp.h"
 
 struct frame_turn {
-	bool source; /* the source MAC becomes ours */
-	bool ttl;    /* one less, with the header's checksum */
+	bool ttl; /* one less, with the header's checksum */
 };
 
 /*
  * A gateway routes what comes from another machine; what this machine's kernel made or has routed
- * (`own`) has its TTL already. A bridge changes neither TTL nor source.
+ * (`own`) has its TTL already. A bridge is no hop.
  */
 struct frame_turn frame_turn(enum portarp_role role, bool own);
 
 /*
- * Turns a frame of the wire (from its Ethernet header) towards `mac`. A checksum that its sender
- * left to a device (CHECKSUM_PARTIAL) is finished. -EINVAL: no IPv4, or too short; -ETIME: TTL
- * ends.
+ * Turns a frame of the wire (from its Ethernet header) towards `mac`, from `source`. A checksum
+ * that its sender left to a device (CHECKSUM_PARTIAL) is finished. -EINVAL: no IPv4, or too short;
+ * -ETIME: TTL ends.
  */
 int frame_prepare(uint8_t *frame, size_t len, struct frame_turn turn, const uint8_t mac[6],
 		  const uint8_t source[6]);
