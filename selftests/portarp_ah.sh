@@ -49,16 +49,19 @@ for i in 1 2; do
 	ah_out outside $OUTSIDE $SHARED 0x20$i proto tcp sport 700$i
 	ah_in outside $SHARED $OUTSIDE proto tcp dport 700$i
 done
+# A new inbound SPI is whose last spoke with the peer: so one begins, and the other while it goes on.
 pids=()
 for i in 1 2; do
-	spawn outside "ah-s$i.json" "$FLOW" --listen --bind "$OUTSIDE:700$i" --role recv --verify --reply 1000 --timeout $((20 * SLOW))
+	spawn outside "ah-s$i.json" "$FLOW" --listen --bind "$OUTSIDE:700$i" --role echo --seconds 0 --timeout $((20 * SLOW))
 	pids+=("$SPAWNED")
 	spawn "host$i" "ah-c$i.json" "$FLOW" --connect "$OUTSIDE:700$i" --bind "$SHARED:$(port_of $((i + 1)) 0)" \
-		--role send --seconds 0 --bytes 300000 --verify --timeout $((20 * SLOW))
+		--role ping --seconds $((4 * SLOW)) --timeout $((20 * SLOW))
 	pids+=("$SPAWNED")
+	sleep $((1 * SLOW))
 done
-for pid in "${pids[@]}"; do check "a TCP connection under AH carries its bytes" wait "$pid"; done
+for pid in "${pids[@]}"; do check "a TCP connection under AH goes on" wait "$pid"; done
 for i in 1 2; do
-	equal "host$i: all bytes came, none different" "$(jq -r '"\(.received):\(.mismatches)"' "$TMP/ah-s$i.json")" 300000:0
-	at_least "host$i: packets were authenticated" "$(in_ns "host$i" ip -s xfrm state | awk '/spi 0x0*20/ { n = 1 } n && /\(packets\)/ { sub(/.*\(bytes\), /, ""); print $1 + 0; exit }')" 10
+	at_least "host$i: messages were answered" "$(jq .rtt_us.count "$TMP/ah-c$i.json")" 20
+	at_least "host$i: packets were authenticated" "$(in_ns "host$i" ip -s xfrm state | awk '/spi 0x0*20/ { n = 1 }
+		n && /lifetime current/ { getline; sub(/.*\(bytes\), /, ""); print $1 + 0; exit }')" 20
 done

@@ -59,7 +59,11 @@ int word_hand_over(struct __sk_buff *skb)
 	__u32 zero = 0, length = state.length;
 	struct word_event *event = bpf_map_lookup_elem(&room, &zero);
 
-	if (!event || length < 1 || length > WORD_FRAME)
+	if (!event || length < 14)
+		return 1;
+	/* Two checks, each as it stands: 6.1 follows no other form. */
+	asm volatile("" : "+r"(length));
+	if (length > WORD_FRAME)
 		return 1;
 	event->length = length;
 	if (bpf_skb_load_bytes(skb, 0, event->frame, length))

@@ -96,7 +96,7 @@ static int take_event(void *unused, void *data, size_t len)
 
 static void check_lengths(void)
 {
-	static const __u32 lengths[] = { 1, 7, 60, 61, 1000, 1513, 1514 };
+	static const __u32 lengths[] = { 14, 17, 60, 61, 1000, 1513, 1514 };
 	struct ring_buffer *ring = ring_buffer__new(assume_map_fd("ring"), take_event, NULL, NULL);
 	bool same = true;
 
