@@ -167,11 +167,12 @@ dhclient_story() {
 		option v4-portparams code 159 = string;
 		send dhcp-client-identifier ff:0:0:0:9:0:3:0:1:2:0:0:0:0:9;
 		request subnet-mask, routers, v4-portparams;
-		timeout 10;
+		timeout 40;
 	CONF
-	in_ns host1 dhclient -1 -cf "$TMP/dhclient.conf" -lf "$TMP/dhclient.leases" -pf "$TMP/dhclient.pid" -sf /bin/true lan >"$TMP/dhclient.log" 2>&1
+	check "dhclient gets a lease" in_ns host1 dhclient -1 -v -cf "$TMP/dhclient.conf" -lf "$TMP/dhclient.leases" \
+		-pf "$TMP/dhclient.pid" -sf /bin/true lan
 	check "dhclient with the raw option" grep -q 'option v4-portparams 6:8:6:0;' "$TMP/dhclient.leases"
-	in_ns host1 dhclient -x -pf "$TMP/dhclient.pid" lan >>"$TMP/dhclient.log" 2>&1
+	check "dhclient ends" in_ns host1 dhclient -x -pf "$TMP/dhclient.pid" lan
 }
 
 scapy_story() {
