@@ -87,7 +87,7 @@ check "gateway: port 80 is given to host1" portarp gateway lease $SHARED --ports
 check "host1: uses it" portarp host1 use $SHARED --ports 80-80 --gateway $GATEWAY
 check "outside reaches port 80" talk o-80 host1 $SHARED 80 outside
 equal "who has port 80" "$(in_ns gateway isthmus portarp who "$SHARED:80" --instance "$(instance_of gateway)" --json |
-	jq -r '.owners[0] | "\(.mac) \(.ports)"')" "$(mac_of host1) 80-80"
+	jq -r '.owners[0] | "\(.mac) \(.ports)"')" "$(mac_of host1) 80"
 check "gateway: port 80 is taken back" portarp gateway release $SHARED --ports 80-80 --mac "$(mac_of host1)"
 refuse "outside does not reach it any more" in_ns outside "$FLOW" --connect "$SHARED:80" --timeout 2 --role ping --count 1
 check "the others are as before" talk o-1-again host1 $SHARED "$(set_port 1 0 8)" outside
