@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What has no port that tells its owner (paper III): who spoke last with a peer, and whose a
+ * What has no port that tells its owner (paper III): who began last with a peer, and whose a
  * pseudo-port is, learned from what sharers send, with an expiry. A full table learns no more; what
  * is live is never taken from its owner.
  */

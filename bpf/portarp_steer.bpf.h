@@ -141,6 +141,7 @@ static __noinline int pseudo_from(const struct ticket *t, const struct portarp_a
 	struct portarp_sharer_key who = { .addr = t->src };
 	struct portarp_flow_key key;
 	union owner_word word = {};
+	bool goes_on;
 	__u32 *owner;
 	int result;
 
@@ -152,11 +153,16 @@ static __noinline int pseudo_from(const struct ticket *t, const struct portarp_a
 		return mac_equal(word.owner.mac, who.mac) ? PORTARP_CHECKED : PORTARP_SPOOFED;
 	flow_key(&key, t->src, t->dst, t->proto,
 		 t->symmetric ? PORTARP_FLOW_PROTO : PORTARP_FLOW_SENT, t->sent_id);
+	/* Who begins something new is who a new pseudo-port from the peer is for, whatever others
+	 * go on to send in the meantime. */
+	goes_on = t->sent_id && flow_find(&key, 0) == *owner;
 	result = t->sent_id ? flow_learn(&key, *owner, keep_ns, false) : FLOW_KEPT;
 	if (result == FLOW_KEPT) {
 		key.kind = PORTARP_FLOW_PROTO;
 		key.id = 0;
-		result = flow_learn(&key, *owner, keep_ns, true);
+		result = flow_learn(&key, *owner, keep_ns, !goes_on);
+		if (goes_on && result == FLOW_TAKEN)
+			result = FLOW_KEPT;
 	}
 	if (result == FLOW_KEPT)
 		return PORTARP_CHECKED;

@@ -276,7 +276,7 @@ enum portarp_flow_kind {
 /* What has no port that tells its owner: learned, with an expiry. */
 struct portarp_flow_key {
 	__be32 addr, peer;
-	__be32 id; /* 0 = the last one that spoke this protocol with this peer */
+	__be32 id; /* 0 = the last one that began to speak this protocol with this peer */
 	__u8 proto;
 	__u8 kind; /* enum portarp_flow_kind */
 	__u16 pad;

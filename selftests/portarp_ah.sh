@@ -49,7 +49,7 @@ for i in 1 2; do
 	ah_out outside $OUTSIDE $SHARED 0x20$i proto tcp sport 700$i
 	ah_in outside $SHARED $OUTSIDE proto tcp dport 700$i
 done
-# A new inbound SPI is whose last spoke with the peer: so one begins, and the other while it goes on.
+# A new inbound SPI is for who began last with the peer: so one begins, and the other while it goes on.
 pids=()
 for i in 1 2; do
 	spawn outside "ah-s$i.json" "$FLOW" --listen --bind "$OUTSIDE:700$i" --role echo --seconds 0 --timeout $((20 * SLOW))

@@ -199,13 +199,15 @@ static void test_two_esp(void **state)
 	out(esp(0xa1), A, GOOD);
 	in(esp(0x1a), SENT, A); /* A's inbound SPI is bound to it */
 	out(esp(0xb1), B, GOOD);
-	in(esp(0x1b), SENT, B); /* the last that spoke */
+	in(esp(0x1b), SENT, B); /* the last that began */
 	in(esp(0x1a), SENT, A);
 	out(esp(0xa1), A, GOOD);
 	in(esp(0x1b), SENT, B);
-	in(esp(0x1c), SENT, A);
+	in(esp(0x1c), SENT, B);		    /* A only goes on */
 	out(esp(0xa1), B, PORTARP_SPOOFED); /* the peer gave this SPI to A */
-	in(esp(0x1d), SENT, A);
+	in(esp(0x1d), SENT, B);
+	out(esp(0xa2), A, GOOD);
+	in(esp(0x1e), SENT, A);
 	in(ah(0x1a), LOST, 0);	/* another protocol */
 	out(ah(0xa1), A, GOOD); /* its SPI is not at ESP's place */
 	in(ah(0x1a), SENT, A);
