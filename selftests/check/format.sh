@@ -4,10 +4,9 @@
 . "${0%/*}/../lib/check.sh"
 
 faults() {
-	check_files '*.c' '*.h' | while read -r file; do
-		clang-format --style="file:$CHECK_ROOT/.clang-format" "$file" | cmp -s - "$file" ||
-			echo "$file: clang-format -i $file"
-	done
+	check_files '*.c' '*.h' | xargs -r -d '\n' -n 32 -P "$(nproc)" \
+		clang-format --style="file:$CHECK_ROOT/.clang-format" --dry-run 2>&1 |
+		sed -n 's/^\([^:]*\):.*\[-Wclang-format-violations\]$/\1: clang-format -i \1/p' | sort -u
 }
 
 plant() { echo 'int  a ;' >wrong.c; }
