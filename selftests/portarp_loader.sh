@@ -323,6 +323,7 @@ for variant in tc tc+clsact xdp; do
 	options=(--mode "${variant%+clsact}")
 	[ "$variant" = "${variant%+clsact}" ] || options+=(--clsact)
 	attach gateway "${options[@]}" 2>/dev/null
+	wait_for 20 in_ns right ping -qc1 -W0.5 198.51.100.2 # neighbours are found
 	ping_through exchange
 	at_least "replace under traffic, $variant: echo requests meanwhile" "$SENT" 100
 	at_least "replace under traffic, $variant: all are answered, but the last" "$ANSWERED" $((SENT - 1))
