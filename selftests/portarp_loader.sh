@@ -89,6 +89,10 @@ bridged() { # on|off
 		in_ns box ip link set eth1 master br0
 	else
 		in_ns box ip link del br0
+		# The box answers ARP for its addresses on br0 too, whose MAC is one of its ports': the other end
+		# may have learned the wrong one.
+		in_ns left ip neigh flush all
+		in_ns right ip neigh flush all
 	fi
 }
 
