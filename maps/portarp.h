@@ -169,7 +169,7 @@ struct portarp_conf {
 	__u32 up_ifindex;
 	__u8 up_mac[6]; /* ours on the uplink */
 	__u16 pad2;
-	__u32 pad3;
+	__u32 epoch; /* the agent raises it after each change of portarp_addr: copies are dropped */
 	__be32 own[PORTARP_OWN]; /* a host's shared addresses; 0 ends the list */
 };
 

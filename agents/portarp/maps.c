@@ -173,6 +173,27 @@ int map_get(const struct maps *maps, enum map_name name, const void *key, void *
 	return bpf_map_lookup_elem(maps->fd[name], key, value);
 }
 
+/* First the record, then the epoch: who reads the new epoch finds the new record. */
+static int address_changed(struct maps *maps)
+{
+	maps->conf.epoch++;
+	return maps_write_conf(maps);
+}
+
+int maps_put_address(struct maps *maps, __be32 address, const struct portarp_addr *record)
+{
+	int err = map_put(maps, MAP_ADDR, &address, record);
+
+	return err ? err : address_changed(maps);
+}
+
+int maps_delete_address(struct maps *maps, __be32 address)
+{
+	int err = map_delete(maps, MAP_ADDR, &address);
+
+	return err ? err : address_changed(maps);
+}
+
 /* The next key is found before the visit, which may delete this one. */
 void map_each(const struct maps *maps, enum map_name name, unsigned int limit,
 	      void (*visit)(const void *key, const void *value, void *arg), void *arg)

@@ -47,6 +47,9 @@ int maps_write_conf(struct maps *maps);
 
 int map_put(const struct maps *maps, enum map_name name, const void *key, const void *value);
 int map_delete(const struct maps *maps, enum map_name name, const void *key);
+/* portarp_addr is written by these alone: programs keep copies of an epoch. */
+int maps_put_address(struct maps *maps, __be32 address, const struct portarp_addr *record);
+int maps_delete_address(struct maps *maps, __be32 address);
 int map_get(const struct maps *maps, enum map_name name, const void *key, void *value);
 
 /* Calls visit for at most `limit` keys of a hash; visit may delete its key. */

@@ -141,7 +141,7 @@ static struct shared *new_shared(struct table *table, uint32_t addr_be,
 
 int table_write(const struct table *table, struct shared *shared)
 {
-	int err = map_put(table->maps, MAP_ADDR, &shared->addr_be, &shared->record);
+	int err = maps_put_address(table->maps, shared->addr_be, &shared->record);
 
 	return err == -E2BIG ? -ENOSPC : err;
 }
@@ -246,7 +246,7 @@ void table_remove(struct table *table, struct shared *shared)
 {
 	struct grant *grant;
 
-	map_delete(table->maps, MAP_ADDR, &shared->addr_be);
+	maps_delete_address(table->maps, shared->addr_be);
 	while ((grant = TAILQ_FIRST(&shared->grants)))
 		table_take(table, grant);
 	free_places(table, shared);

@@ -10,6 +10,9 @@
 #   million   the same with 1,000,000 sharers of 3,907 addresses, a random one
 #   nat       nftables sends a range of ports to a host, sink at XDP
 #   nat-tc    the same, sink at tc
+#
+# A sample is a million packets: a shorter one would not come to most of a million sharers, and so measure how a
+# table is first read into the cache.
 . "${0%/*}/lib/bench.sh"
 
 MILLION=1000000
@@ -88,7 +91,7 @@ udp_talk() { # NAME ADDRESS_OF_THE_SINK
 measure() {
 	for size in $SIZES; do
 		tell "frames of $size bytes"
-		FRAME_BYTES=$size generate $((ROUNDS * 10)) 65536 "$size" bare one million nat nat-tc
+		FRAME_BYTES=$size generate "$ROUNDS" $MILLION "$size" bare one million nat nat-tc
 	done
 }
 

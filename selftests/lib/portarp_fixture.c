@@ -53,22 +53,20 @@ int pfix_map(const struct pfix *fx, const char *name)
 	return must(bpf_object__find_map_fd_by_name(fx->skel->obj, name));
 }
 
-/* bpf/portarp_plain.bpf.h keeps addresses for a tick. */
-static void forget_near(const struct pfix *fx)
+/* As the agent does after it has changed an address. */
+static void raise_epoch(struct pfix *fx)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(fx->skel->obj, "portarp_near");
-	static const __u8 zeros[CPUS][64];
+	struct portarp_conf conf;
 
-	must(bpf_map__value_size(map) <= sizeof(zeros[0]) ? 0 : -1);
-	for (__u32 i = 0; i < bpf_map__max_entries(map); i++)
-		must(bpf_map_update_elem(bpf_map__fd(map), &i, zeros, BPF_ANY));
+	pfix_get_conf(fx, &conf);
+	pfix_set_conf(fx, &conf);
 }
 
-void pfix_put(const struct pfix *fx, const char *map, const void *key, const void *value)
+void pfix_put(struct pfix *fx, const char *map, const void *key, const void *value)
 {
 	must(bpf_map_update_elem(pfix_map(fx, map), key, value, BPF_ANY));
 	if (!strcmp(map, "portarp_addr"))
-		forget_near(fx);
+		raise_epoch(fx);
 }
 
 bool pfix_get(const struct pfix *fx, const char *map, const void *key, void *value)
@@ -95,11 +93,15 @@ void pfix_get_conf(struct pfix *fx, struct portarp_conf *conf)
 	must(bpf_map_lookup_elem(pfix_map(fx, "portarp_conf"), &zero, conf));
 }
 
+/* Each time in an epoch of its own, so that no test finds copies of an earlier one's addresses. */
 void pfix_set_conf(struct pfix *fx, const struct portarp_conf *conf)
 {
+	struct portarp_conf written = *conf;
+	static __u32 epoch;
 	__u32 zero = 0;
 
-	pfix_put(fx, "portarp_conf", &zero, conf);
+	written.epoch = ++epoch;
+	pfix_put(fx, "portarp_conf", &zero, &written);
 }
 
 static void set_link(struct portarp_link *link, __u32 ifindex, const __u8 *mac, __u8 side)
@@ -319,7 +321,7 @@ void pfix_clear(struct pfix *fx)
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
 		empty_map(fx, maps[i]);
-	forget_near(fx);
+	raise_epoch(fx);
 	fx->gso_size = fx->gso_segments = 0;
 	memset(fx->owner, 0, PFIX_OWNERS * sizeof(*fx->owner));
 	memset(fx->port, 0, (PFIX_BLOCKS << 16) * sizeof(*fx->port));

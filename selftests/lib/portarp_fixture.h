@@ -59,7 +59,7 @@ void pfix_close(struct pfix *fx);
 void pfix_clear(struct pfix *fx);
 
 int pfix_map(const struct pfix *fx, const char *name);
-void pfix_put(const struct pfix *fx, const char *map, const void *key, const void *value);
+void pfix_put(struct pfix *fx, const char *map, const void *key, const void *value);
 /* False: no such entry. */
 bool pfix_get(const struct pfix *fx, const char *map, const void *key, void *value);
 int pfix_entries(const struct pfix *fx, const char *map);
