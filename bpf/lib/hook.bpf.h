@@ -65,18 +65,27 @@ static __always_inline bool hook_is_gso(void *ctx, enum hook hook)
 	return hook == HOOK_TC && ((struct __sk_buff *)ctx)->gso_segs > 1;
 }
 
-/* tc: a NIC may leave headers in fragments; bring them where they can be read. */
-static __always_inline void hook_pull_headers(void *ctx, enum hook hook)
+/*
+ * tc: a NIC may leave headers in fragments; brings so many bytes of the packet where they can be
+ * read, if they are not there.
+ */
+static __always_inline void hook_pull(void *ctx, enum hook hook, __u32 want)
 {
 	struct __sk_buff *skb = ctx;
-	__u32 linear, want;
+	__u32 linear;
 
 	if (hook != HOOK_TC)
 		return;
 	linear = skb->data_end - skb->data;
-	want = skb->len < HOOK_HEADERS ? skb->len : HOOK_HEADERS;
+	if (want > skb->len)
+		want = skb->len;
 	if (linear < want)
 		bpf_skb_pull_data(skb, want);
+}
+
+static __always_inline void hook_pull_headers(void *ctx, enum hook hook)
+{
+	hook_pull(ctx, hook, HOOK_HEADERS);
 }
 
 #endif

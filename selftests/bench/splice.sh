@@ -219,7 +219,7 @@ measure() {
 	# A relay's own cost is a small difference of two large times: many turns.
 	tell "a packet's time"
 	generate $((ROUNDS * 30)) 32768 cost drop bare one
-	generate $((ROUNDS * 6)) 65536 packet one million nat nat-tc forward
+	generate "$ROUNDS" $MILLION packet one million nat nat-tc forward
 	for ((round = 1; round <= ROUNDS; round++)); do
 		tell "round $round of $ROUNDS"
 		in_turn "$round" bulk_sample plain tc
