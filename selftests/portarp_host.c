@@ -24,8 +24,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../agents/portarp/host.h"
+#include "../agents/portarp/op.h"
 #include "lib/portarp_agent.h"
 
 #define ADDR  "'address':'192.0.2.1'"
@@ -125,6 +127,75 @@ static void a_contiguous_set(void **arg)
 	says("ip neigh show 192.0.2.1 dev lan", "192.0.2.1 lladdr 02:50:45:00:00:01 PERMANENT");
 	assert_null(fixture_op("{'op':'unuse'," ADDR "}"));
 	is_as(before);
+}
+
+/* A lease that is renewed may name another gateway or prefix; what it does not name stays. */
+static void another_gateway(void **arg)
+{
+	char *before = look(), *used;
+
+	(void)arg;
+	assert_null(fixture_op("{'op':'use'," ADDR ",'a':0,'k':4,'psid':2,"
+			       "'gateway':'192.0.2.254','prefix':24}"));
+	assert_null(fixture_op("{'op':'use'," ADDR ",'a':0,'k':4,'psid':3,"
+			       "'gateway':'192.0.2.130'}"));
+	says("ip -4 route show default via 192.0.2.254 | wc -l", "0");
+	says("ip route get 203.0.113.9 | head -1 | tr -s ' '",
+	     "203.0.113.9 via 192.0.2.130 dev lan src 192.0.2.1 uid 0");
+	assert_null(fixture_op("{'op':'use'," ADDR ",'a':0,'k':4,'psid':2,'prefix':25,"
+			       "'gateway':'192.0.2.120'}"));
+	says("ip -4 route show 192.0.2.0/24 | wc -l", "0");
+	says("ip route get 192.0.2.77 | head -1 | tr -s ' '",
+	     "192.0.2.77 dev lan src 192.0.2.1 uid 0");
+	says("ip route get 203.0.113.9 | head -1 | tr -s ' '",
+	     "203.0.113.9 via 192.0.2.120 dev lan src 192.0.2.1 uid 0");
+	used = look();
+	assert_null(fixture_op("{'op':'use'," ADDR ",'a':0,'k':4,'psid':3}"));
+	is_as(used);
+	used = look();
+	fixture_reopen();
+	is_as(used);
+	assert_null(fixture_op("{'op':'unuse'," ADDR "}"));
+	is_as(before);
+}
+
+static void addresses_of_nobody(void **arg)
+{
+	static const char *const nobody[] = { "0.0.0.0",   "0.1.2.3",	"127.0.0.1",
+					      "224.0.0.1", "240.0.0.1", "255.255.255.255" };
+	char *before = look(), request[160];
+
+	(void)arg;
+	for (size_t i = 0; i < sizeof(nobody) / sizeof(*nobody); i++) {
+		snprintf(request, sizeof(request),
+			 "{'op':'use','address':'%s','a':0,'k':4,'psid':2}", nobody[i]);
+		assert_string_equal(fixture_op(request), "bad-request");
+	}
+	is_as(before);
+}
+
+/* The control: a line of 510 bytes is read whole; one more is refused with its number. */
+static void long_lines(void **arg)
+{
+	char path[] = "/tmp/portarp-lines-XXXXXX", error[512] = "";
+	const char *last = "unuse 192.0.2.1";
+	int fd = mkstemp(path);
+	FILE *file = fdopen(fd, "w");
+
+	(void)arg;
+	assert_non_null(file);
+	fprintf(file, "use 192.0.2.1 --ports 80%*s#\n", 510 - 25, "");
+	fprintf(file, "%s\n", last);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(op_run_file(&fixture->agent, path, error, sizeof(error)), 0);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fprintf(file, "\nuse 192.0.2.1 --ports 80%*s#\n", 511 - 25, "");
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(op_run_file(&fixture->agent, path, error, sizeof(error)), -EINVAL);
+	assert_non_null(strstr(error, ":2: longer than 510 bytes"));
+	assert_true(TAILQ_EMPTY(&fixture->agent.own));
+	unlink(path);
 }
 
 static void what_is_written_for_the_datapath(void **arg)
@@ -247,9 +318,15 @@ int main(void)
 {
 #define ROW(f) cmocka_unit_test_setup_teardown(f, open_host, close_host)
 	const struct CMUnitTest tests[] = {
-		ROW(a_contiguous_set),	     ROW(what_is_written_for_the_datapath),
-		ROW(a_scattered_set),	     ROW(leases_end_and_several_addresses),
-		ROW(a_device_that_was_down), ROW(other_sharers_are_asked),
+		ROW(a_contiguous_set),
+		ROW(what_is_written_for_the_datapath),
+		ROW(a_scattered_set),
+		ROW(leases_end_and_several_addresses),
+		ROW(a_device_that_was_down),
+		ROW(other_sharers_are_asked),
+		ROW(another_gateway),
+		ROW(addresses_of_nobody),
+		ROW(long_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,14 @@ gateway_start() { # MODE
 	check "gateway, $1: an open address" portarp gateway address-add $SHARED --offset $OFFSET --length $LENGTH --open
 }
 
+# Two agents of one datapath would share its events.
+second_agent() {
+	local code=0
+	in_ns gateway timeout 20 isthmus-portarp run --instance "$(instance_of gateway)" --control "$TMP/second.sock" \
+		--state "$TMP/second.db" >"$TMP/second.log" 2>&1 || code=$?
+	[ "$code" = 1 ] && grep 'another isthmus-portarp runs for it' "$TMP/second.log"
+}
+
 hosts_start() {
 	local i
 	for i in 1 2; do
@@ -156,6 +164,7 @@ sharers_net
 hosts_started=
 for mode in tc xdp xdp-generic; do
 	gateway_start "$mode"
+	check "gateway, $mode: a second agent is refused" second_agent
 	if [ -z "$hosts_started" ]; then hosts_start; fi
 	hosts_started=1
 	from_outside "$mode"

@@ -2,6 +2,7 @@
 /* Connections are made here: clients and listeners, over TLS and Unix sockets. */
 #include <errno.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,8 @@ struct msg_conn *msg_connect_unix(struct event_base *base, const char *path,
 	struct msg_conn *conn;
 	int fd = unix_connect(path);
 
+	/* A daemon that is gone is an error of the connection, not the end of its caller. */
+	signal(SIGPIPE, SIG_IGN);
 	if (fd < 0) {
 		errno = -fd;
 		return NULL;

@@ -112,7 +112,7 @@ struct agent {
 	int (*send)(struct agent *agent, uint32_t ifindex, const void *frame, size_t len);
 	uint64_t (*clock_ms)(void);
 	int64_t (*clock_s)(void); /* CLOCK_REALTIME */
-	int packet_fd;
+	int packet_fd, lock_fd;
 
 	struct ring_buffer *ring;
 	struct event *ring_readable, *tick, *slow;

@@ -197,6 +197,30 @@ static unsigned int own_count(const struct agent *agent)
 	return count;
 }
 
+/* A renewed lease may name another gateway or prefix; what it does not name stays. */
+static int follow(struct agent *agent, struct own *own, const struct host_request *request)
+{
+	struct own before = *own;
+	int err;
+
+	if (request->gateway_be)
+		own->gateway_be = request->gateway_be;
+	if (request->prefix)
+		own->prefix = request->prefix;
+	if (own->gateway_be == before.gateway_be && own->prefix == before.prefix)
+		return 0;
+	err = net_change(agent, &before, own);
+	if (err) {
+		net_change(agent, own, &before);
+		own->gateway_be = before.gateway_be;
+		own->prefix = before.prefix;
+		return err;
+	}
+	for (unsigned int i = 0; i < own->parts; i++)
+		save_part(agent, own, &own->part[i]);
+	return 0;
+}
+
 static struct own *own_new(struct agent *agent, const struct host_request *request)
 {
 	struct own *own = calloc(1, sizeof(*own));
@@ -263,8 +287,14 @@ int host_use(struct agent *agent, const struct host_request *request)
 	struct own *own = host_find(agent, request->addr_be);
 	struct own_part *part = own ? part_find(own, &request->ports) : NULL;
 	bool first = !own;
-	int err;
+	int err = 0;
 
+	if (own && own->ifindex != request->ifindex)
+		return -EBUSY;
+	if (own)
+		err = follow(agent, own, request);
+	if (err)
+		return err;
 	if (part) { /* a lease that goes on */
 		part->ends_s = request->ends_s;
 		save_part(agent, own, part);

@@ -30,7 +30,10 @@ struct host_request {
 	int64_t ends_s;
 };
 
-/* -EINVAL: sets of one address differ in size; -ENOSPC: more of them than portarp_mine has places.
+/*
+ * -EINVAL: sets of one address differ in size; -ENOSPC: more of them than portarp_mine has places;
+ * -EBUSY: it is in use on another device. A gateway or prefix that is named replaces the one of
+ * before.
  */
 int host_use(struct agent *agent, const struct host_request *request);
 /* ports NULL: all of the address. -ENOENT. */
@@ -62,6 +65,8 @@ int mine_automatic(const bool *has, uint16_t least, const char *kept, char range
 /* ---- net.c: the kernel's addresses, rules, routes and sysctls */
 int net_add(struct agent *agent, const struct own *own);
 void net_remove(struct agent *agent, const struct own *own);
+/* The routes of an address in use, where only gateway or prefix differ. */
+int net_change(struct agent *agent, const struct own *from, const struct own *to);
 void net_ports(struct agent *agent); /* automatic ports of all own addresses */
 
 #endif

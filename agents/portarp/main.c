@@ -2,14 +2,17 @@
 /* isthmus-portarp: start-up in one order, so that privileges are dropped before any network byte.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/if_packet.h>
@@ -17,6 +20,7 @@
 #include "../lib/daemon.h"
 #include "../lib/log.h"
 #include "../lib/metrics.h"
+#include "../../maps/pin.h"
 #include "agent.h"
 #include "cli.h"
 #include "control.h"
@@ -24,7 +28,8 @@
 #include "restore.h"
 #include "state.h"
 
-#define PROGRAM "isthmus-portarp"
+#define PROGRAM	   "isthmus-portarp"
+#define LOCK_TRIES 30 /* 3 s */
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
@@ -117,11 +122,38 @@ static int open_packets(struct agent *agent, char *error, size_t error_len)
 	return 0;
 }
 
+/*
+ * One agent for what is attached, wherever its control socket is: two would share the events. An
+ * agent that is just ending is waited for.
+ */
+static int lock_attached(struct agent *agent, char *error, size_t error_len)
+{
+	const struct timespec pause = { 0, 100 * 1000 * 1000 };
+	char path[256];
+	int err = pin_path(agent->settings.instance, "portarp", NULL, path, sizeof(path));
+
+	agent->lock_fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (agent->lock_fd < 0)
+		return 0; /* not attached: maps_open() tells so */
+	for (int tries = 0; flock(agent->lock_fd, LOCK_EX | LOCK_NB); tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES) {
+			err = -errno;
+			snprintf(error, error_len, "%s: another isthmus-portarp runs for it: %s",
+				 path, strerror(-err));
+			return err;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* Everything that needs privileges; in this order. */
 static int start(struct agent *agent, char *error, size_t error_len)
 {
 	int err = control_listen(agent, error, error_len); /* a second one ends here */
 
+	if (!err)
+		err = lock_attached(agent, error, error_len);
 	if (!err)
 		err = maps_open(&agent->maps, agent->settings.instance, error, error_len);
 	if (!err)
@@ -216,6 +248,8 @@ static void stop(struct agent *agent, struct metrics *metrics)
 		fclose(agent->assignments);
 	if (agent->packet_fd >= 0)
 		close(agent->packet_fd);
+	if (agent->lock_fd >= 0)
+		close(agent->lock_fd);
 	maps_close(&agent->maps);
 }
 
@@ -237,7 +271,7 @@ static int run(struct agent *agent, struct arguments *arguments)
 
 	daemon_raise_file_limit();
 	memset(agent->maps.fd, -1, sizeof(agent->maps.fd));
-	agent->packet_fd = -1;
+	agent->packet_fd = agent->lock_fd = -1;
 	agent->base = event_base_new();
 	err = agent->base ? start(agent, error, sizeof(error)) : -ENOMEM;
 	if (!err && agent->settings.metrics) {

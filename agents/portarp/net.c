@@ -213,6 +213,17 @@ int net_add(struct agent *agent, const struct own *own)
 	return err;
 }
 
+int net_change(struct agent *agent, const struct own *from, const struct own *to)
+{
+	struct rt_route out = default_route(from), prefix = link_route(from, from->prefix);
+
+	if (from->gateway_be)
+		rt_route(agent->lan->rt, false, &out);
+	if (from->prefix && from->prefix < 32 && from->prefix != to->prefix)
+		rt_route(agent->lan->rt, false, &prefix);
+	return add_routes(agent, to);
+}
+
 static bool others_on_device(const struct agent *agent, const struct own *own)
 {
 	const struct own *other;

@@ -52,13 +52,23 @@ void op_fail_errno(struct op_result *result, int err)
 
 /* ---- members */
 
+/* Host byte order: not of this network, of loopback, of a group, reserved or everybody's. */
+static bool is_unicast(uint32_t addr)
+{
+	return addr >> 24 && addr >> 24 != IN_LOOPBACKNET && addr >> 28 < 0xe;
+}
+
 bool op_address(const json_t *request, uint32_t *addr_be, struct op_result *result)
 {
 	const char *text;
 
-	if (msg_get_string(request, "address", &text) && inet_pton(AF_INET, text, addr_be) == 1)
+	if (!msg_get_string(request, "address", &text) || inet_pton(AF_INET, text, addr_be) != 1) {
+		op_fail(result, "bad-request", "address: an IPv4 address is needed");
+		return false;
+	}
+	if (is_unicast(ntohl(*addr_be)))
 		return true;
-	op_fail(result, "bad-request", "address: an IPv4 address is needed");
+	op_fail(result, "bad-request", "address: %.15s is not a host's", text);
 	return false;
 }
 
@@ -150,12 +160,16 @@ static struct shared *op_shared(struct agent *agent, const json_t *request,
 {
 	struct shared *shared;
 	uint32_t addr_be;
+	char text[16];
 
 	if (!op_address(request, &addr_be, result))
 		return NULL;
 	shared = table_find(&agent->table, addr_be);
-	if (!shared)
-		op_fail(result, "unknown-address", "not a shared address here: address-add first");
+	if (!shared) {
+		op_address_text(addr_be, text);
+		op_fail(result, "unknown-address", "%s is not a shared address here: %s first",
+			text, agent->maps.conf.role == PORTARP_HOST ? "use" : "address-add");
+	}
 	return shared;
 }
 
@@ -434,7 +448,9 @@ static void op_use(struct agent *agent, const json_t *request, struct op_result 
 	    !op_device(agent, request, PORTARP_LAN, &use.ifindex, result))
 		return;
 	err = host_use(agent, &use);
-	if (err)
+	if (err == -EBUSY)
+		op_fail(result, "taken", "the address is in use on another device: unuse it first");
+	else if (err)
 		op_fail_errno(result, err);
 }
 
@@ -530,7 +546,12 @@ int op_run_file(struct agent *agent, const char *path, char *error, size_t error
 	while (!err && fgets(line, sizeof(line), file)) {
 		number++;
 		why[0] = 0;
-		err = run_line(agent, line, why, sizeof(why));
+		if (strlen(line) == sizeof(line) - 1 && line[sizeof(line) - 2] != '\n') {
+			err = -EINVAL;
+			snprintf(why, sizeof(why), "longer than %zu bytes", sizeof(line) - 2);
+		} else {
+			err = run_line(agent, line, why, sizeof(why));
+		}
 		if (err)
 			snprintf(error, error_len, "%s:%u: %s", path, number, why);
 	}
