@@ -166,7 +166,7 @@ _Static_assert(sizeof(struct gateway_flow_key) == 40, "gateway_flow_key is an AB
 struct gateway_flow {
 	struct isthmus_addr initiator, waypoint; /* as they are outside */
 	__be16 initiator_port;			 /* masked: before that; else as in the key */
-	__u8 fins;				 /* 1 = initiator's, 2 = responder's, 4 = RST */
+	__u8 fins;				 /* GATEWAY_FIN_, GATEWAY_RST */
 	__u8 mode;				 /* enum gateway_mode */
 	__u32 peer, host;
 	__u32 pad;
@@ -174,6 +174,26 @@ struct gateway_flow {
 };
 
 _Static_assert(sizeof(struct gateway_flow) == 56, "gateway_flow is an ABI");
+
+#define GATEWAY_FIN_INITIATOR 0x01
+#define GATEWAY_FIN_RESPONDER 0x02
+#define GATEWAY_RST	      0x04
+
+/* When a flow is over (5.3). `proto` is its key's; 0 = a pair's, whose packets have no ports. */
+static inline __u64 gateway_flow_ends(const struct gateway_flow *flow, __u8 proto,
+				      const struct gateway_conf *conf)
+{
+	__u64 idle = conf->other_ns;
+
+	if (proto == 6) /* TCP */
+		idle = flow->fins & GATEWAY_RST || (flow->fins & 3) == 3 ? conf->linger_ns
+									 : conf->tcp_ns;
+	else if (proto == 17)
+		idle = conf->udp_ns;
+	else if (proto == 1 || proto == 58)
+		idle = conf->icmp_ns;
+	return flow->seen_ns + idle;
+}
 
 /* gateway_flow of masked flows is found from outside by this: key is (inside, initiator, ports). */
 struct gateway_mask_key {
@@ -185,6 +205,7 @@ struct gateway_mask_key {
 
 _Static_assert(sizeof(struct gateway_mask_key) == 40, "gateway_mask_key is an ABI");
 
+/* `inside` is AWARE's waypoint address, and everyone else's host. */
 struct gateway_pair_key {
 	struct isthmus_addr inside, outside;
 };

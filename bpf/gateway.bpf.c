@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * gateway - the other end of a waypoint's tunnel (AVES 3.2, 5.3; maps/gateway.h).
+ *
+ * A packet's way: out of the tunnel (gateway_tunnel.bpf.h) or from a LAN; its head is copied and
+ * taken apart (gateway_head.bpf.h), its flow made or found (gateway_flow.bpf.h), the head changed
+ * (gateway_rewrite.bpf.h, gateway_family.bpf.h) and written back; then to the responder or into the
+ * tunnel. The entries at the end share all of it between XDP and tc.
+ */
+#include "gateway_lan.bpf.h"
+#include "gateway_tunnel.bpf.h"
+
+struct egress {
+	__u32 ifindex;
+};
+
+static __always_inline enum verdict gateway_verdict(enum gateway_reason reason)
+{
+	switch (reason) {
+#define GATEWAY_VERDICT(name, verdict, text)                                                       \
+	case GATEWAY_##name:                                                                       \
+		return VERDICT_##verdict;
+		GATEWAY_REASONS(GATEWAY_VERDICT)
+#undef GATEWAY_VERDICT
+	default:
+		return VERDICT_DROP;
+	}
+}
+
+/* Counted with the length that it came with. */
+static __always_inline int finish(enum hook hook, enum gateway_reason reason, __u32 packets,
+				  __u32 length, const struct egress *egress)
+{
+	enum verdict verdict = gateway_verdict(reason);
+
+	count_packet(&gateway_stats, reason, packets, length);
+	if (verdict != VERDICT_SEND)
+		return verdict_code(hook, verdict);
+	return bpf_redirect(egress->ifindex, 0);
+}
+
+static __always_inline const struct gateway_link *link_of(void *ctx, enum hook hook, __u8 side)
+{
+	const struct gateway_conf *conf = conf_find();
+	const struct gateway_link *link;
+
+	link = conf ? link_find(conf, hook_ifindex(ctx, hook)) : NULL;
+	return link && link->side == side && frame_is_ours(ctx, hook, link) ? link : NULL;
+}
+
+/* ---- out of the tunnel */
+
+static __always_inline enum gateway_reason up_deliver(void *ctx, enum hook hook, struct work *w,
+						      struct egress *egress)
+{
+	enum gateway_reason reason;
+
+	reason = host_find(w);
+	if (reason != GATEWAY_GOES_ON)
+		return reason;
+	if (head_load(ctx, hook, w) || view_parse(w, &w->view, 0, 1) != 1)
+		return GATEWAY_MALFORMED;
+	reason = up_translate(w);
+	if (reason != GATEWAY_DELIVERED)
+		return reason;
+	if (head_store(ctx, hook, w))
+		return GATEWAY_SEND_FAILED;
+	if (!frame_address(ctx, hook, w->host.dst_mac, w->host.src_mac, w->view.v6))
+		return GATEWAY_SEND_FAILED;
+	egress->ifindex = w->host.ifindex;
+	return GATEWAY_DELIVERED;
+}
+
+static __always_inline int up_run(void *ctx, enum hook hook)
+{
+	__u32 packets = hook_packets(ctx, hook), length = hook_length(ctx, hook);
+	enum gateway_reason reason = GATEWAY_OTHER;
+	struct work *w = work_room();
+	struct egress egress = {};
+
+	if (w && link_of(ctx, hook, GATEWAY_UPLINK)) {
+		w->now = bpf_ktime_get_coarse_ns();
+		reason = tunnel_take(ctx, hook, w);
+		if (reason == GATEWAY_GOES_ON)
+			reason = up_deliver(ctx, hook, w, &egress);
+	}
+	return finish(hook, reason, packets, length, &egress);
+}
+
+/* ---- from a LAN */
+
+static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, struct work *w,
+						    struct egress *egress)
+{
+	const struct tunnel_peer *peer;
+	enum gateway_reason reason;
+	__u32 index = w->flow.peer;
+
+	peer = bpf_map_lookup_elem(&gateway_peer, &index);
+	if (!peer || !(peer->flags & TUNNEL_UP))
+		return GATEWAY_NO_PEER;
+	if (w->view.ttl <= 1)
+		return GATEWAY_TTL;
+	if (hook_is_gso(ctx, hook))
+		return GATEWAY_UNFINISHED;
+	reason = lan_translate(w);
+	if (reason != GATEWAY_GOES_ON)
+		return reason;
+	if (frame_trim(ctx, hook, w->view.bytes) || head_store(ctx, hook, w))
+		return GATEWAY_SEND_FAILED;
+	egress->ifindex = peer->ifindex;
+	if (peer->flags & TUNNEL_STRAIGHT)
+		return frame_address(ctx, hook, peer->dst_mac, peer->src_mac, w->view.v6)
+			       ? GATEWAY_STRAIGHT
+			       : GATEWAY_SEND_FAILED;
+	return tunnel_give(ctx, hook, w, peer, w->flow.peer, w->flow.host, w->view.bytes,
+			   w->view.v6);
+}
+
+static __always_inline int lan_run(void *ctx, enum hook hook)
+{
+	__u32 packets = hook_packets(ctx, hook), length = hook_length(ctx, hook);
+	enum gateway_reason reason = GATEWAY_OTHER;
+	struct work *w = work_room();
+	struct egress egress = {};
+
+	if (w && link_of(ctx, hook, GATEWAY_LAN) && !head_load(ctx, hook, w) &&
+	    view_parse(w, &w->view, 0, 1) == 1) {
+		w->now = bpf_ktime_get_coarse_ns();
+		reason = lan_find(w);
+		if (reason == GATEWAY_GOES_ON)
+			reason = lan_send(ctx, hook, w, &egress);
+	}
+	return finish(hook, reason, packets, length, &egress);
+}
+
+SEC("xdp")
+int gateway_up_xdp(struct xdp_md *ctx)
+{
+	return up_run(ctx, HOOK_XDP);
+}
+
+SEC("tc")
+int gateway_up_tc(struct __sk_buff *skb)
+{
+	return up_run(skb, HOOK_TC);
+}
+
+SEC("xdp")
+int gateway_lan_xdp(struct xdp_md *ctx)
+{
+	return lan_run(ctx, HOOK_XDP);
+}
+
+SEC("tc")
+int gateway_lan_tc(struct __sk_buff *skb)
+{
+	return lan_run(skb, HOOK_TC);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What a responder sends, on its way into the tunnel (AVES 3.2, steps 4 and 5). */
+#ifndef ISTHMUS_BPF_GATEWAY_LAN_H
+#define ISTHMUS_BPF_GATEWAY_LAN_H
+
+#include "gateway_up.bpf.h"
+
+static __always_inline enum gateway_reason lan_error(struct work *w)
+{
+	if (view_parse(w, &w->quoted, w->view.l4 + ICMP_BYTES, 0) != 1)
+		return GATEWAY_OTHER;
+	if (w->quoted.kind == VIEW_ERROR || w->quoted.v6 != w->view.v6)
+		return GATEWAY_OTHER;
+	return flow_of_quoted_in(w) == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
+}
+
+/* Is it of a flow? w->flow and w->to say which and what becomes of it. */
+int lan_find(struct work *w)
+{
+	if (!w)
+		return GATEWAY_OTHER;
+	if (w->view.kind == VIEW_ERROR)
+		return lan_error(w);
+	return flow_of_responder(w) == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
+}
+
+/* w->view and the head become what the initiator is sent. */
+int lan_translate(struct work *w)
+{
+	if (!w)
+		return GATEWAY_MALFORMED;
+	if (w->view.kind == VIEW_ERROR) {
+		if (error_rewrite(w))
+			return GATEWAY_MALFORMED;
+	} else {
+		if (w->view.tcp_flags & TCP_SYN)
+			mss_clamp(w, tunnel_mss(w->flow.peer, !addr_is_v4(&w->flow.initiator)));
+		view_rewrite(w, &w->view, &w->to);
+	}
+	view_age(w, &w->view);
+	return GATEWAY_GOES_ON;
+}
+
+#endif
