@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The tunnel of maps/tunnel.h, at both hooks: finding a tunnel's packet, opening it, sealing one.
+ * Maps are the caller's and given as pointers; nothing here knows whose they are.
+ *
+ * Sealing needs a packet of the wire: no GSO packet (hook_is_gso), no unfinished checksum. That is
+ * for the caller to see to.
+ */
+#ifndef ISTHMUS_BPF_LIB_TUNNEL_H
+#define ISTHMUS_BPF_LIB_TUNNEL_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+
+#include "csum.bpf.h"
+#include "hook.bpf.h"
+#include "maps/tunnel.h"
+#include "siphash.bpf.h"
+
+#define TUNNEL_SEQUENCE_BITS 48
+#define TUNNEL_TTL	     64
+
+/* What follows the outer IP header, as one: the tag is the last. */
+struct tunnel_head {
+	struct udphdr udp;
+	struct tunnel_geneve geneve;
+	struct tunnel_option option;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct tunnel_head) == 40, "as TUNNEL_HEADERS_V4 counts");
+
+enum tunnel_kind {
+	TUNNEL_NONE,	  /* not for the port, or nothing that can be told */
+	TUNNEL_DATA,	  /* well-formed; not verified yet */
+	TUNNEL_AGENTS,	  /* control: the agent's */
+	TUNNEL_MISFORMED, /* for the port, and its lengths or option are wrong */
+};
+
+/* A tunnel packet that was found; nothing of it is verified before tunnel_open(). */
+struct tunnel_found {
+	struct isthmus_addr source, destination; /* outer */
+	__be16 source_port;
+	__be16 protocol; /* of the inner packet: ETH_P_IP or ETH_P_IPV6 */
+	__u32 vni, host;
+	__u64 sequence;
+	__u32 outer;  /* bytes from the outer IP header to the inner packet */
+	__u32 inner;  /* bytes of the inner packet */
+	__u32 newest; /* tunnel_open(): no later one of its sender's CPU has come */
+};
+
+enum tunnel_opened {
+	TUNNEL_OPENED,
+	TUNNEL_UNKNOWN,	 /* no valid key under this VNI, or a CPU that its sender has not */
+	TUNNEL_FORGED,	 /* the tag is wrong */
+	TUNNEL_REPLAYED, /* has come before, or is too old to tell */
+	TUNNEL_FAILED,	 /* the kernel could not remove the outer headers */
+};
+
+/* ---- finding */
+
+static __always_inline void tunnel_map_v4(struct isthmus_addr *address, __be32 v4)
+{
+	__u32 *word = (__u32 *)address->b;
+
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = v4;
+}
+
+/* The head behind an outer IP header, or NULL: another protocol or port, options, a fragment. */
+static __always_inline struct tunnel_head *tunnel_outer(void *data, void *end, __be16 port,
+							struct tunnel_found *found, __u32 *ip_bytes)
+{
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
+	struct ipv6hdr *ip6 = (void *)(eth + 1);
+	struct tunnel_head *head = (void *)(ip + 1);
+
+	if ((void *)(ip + 1) > end)
+		return NULL;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (*(__u8 *)ip != 0x45 || ip->protocol != IPPROTO_UDP ||
+		    ip->frag_off & bpf_htons(0x3fff))
+			return NULL;
+		tunnel_map_v4(&found->source, ip->saddr);
+		tunnel_map_v4(&found->destination, ip->daddr);
+		*ip_bytes = bpf_ntohs(ip->tot_len);
+		found->outer = sizeof(*ip) + sizeof(*head);
+	} else {
+		if (eth->h_proto != bpf_htons(ETH_P_IPV6) || (void *)(ip6 + 1) > end ||
+		    ip6->nexthdr != IPPROTO_UDP)
+			return NULL;
+		__builtin_memcpy(&found->source, &ip6->saddr, 16);
+		__builtin_memcpy(&found->destination, &ip6->daddr, 16);
+		*ip_bytes = sizeof(*ip6) + bpf_ntohs(ip6->payload_len);
+		head = (void *)(ip6 + 1);
+		found->outer = sizeof(*ip6) + sizeof(*head);
+	}
+	if ((void *)(&head->geneve + 1) > end || head->udp.dest != port)
+		return NULL;
+	found->source_port = head->udp.source;
+	return head;
+}
+
+static __always_inline bool tunnel_option_good(const struct tunnel_head *head)
+{
+	return head->geneve.version_length == sizeof(struct tunnel_option) / 4 &&
+	       head->geneve.flags == TUNNEL_CRITICAL &&
+	       head->option.option_class == bpf_htons(TUNNEL_OPTION_CLASS) &&
+	       head->option.type == TUNNEL_OPTION_TYPE &&
+	       head->option.length == sizeof(struct tunnel_option) / 4 - 1;
+}
+
+static __always_inline __u64 tunnel_be64(const __u8 *byte)
+{
+	__u64 value;
+
+	__builtin_memcpy(&value, byte, 8);
+	return bpf_be64_to_cpu(value);
+}
+
+/*
+ * Is this frame a tunnel's, to UDP port `port`? At tc the whole packet must be linear if it is, so
+ * it is pulled here. `found` must be zeroed; it is filled for DATA, its outer half for AGENTS.
+ */
+static __always_inline enum tunnel_kind tunnel_find(void *ctx, enum hook hook, __be16 port,
+						    struct tunnel_found *found)
+{
+	struct tunnel_head *head;
+	__u32 ip_bytes = 0;
+	void *end;
+
+	hook_pull_headers(ctx, hook);
+	end = hook_data_end(ctx, hook);
+	head = tunnel_outer(hook_data(ctx, hook), end, port, found, &ip_bytes);
+	if (!head)
+		return TUNNEL_NONE;
+	if (head->geneve.flags & TUNNEL_CONTROL)
+		return TUNNEL_AGENTS;
+	if ((void *)(head + 1) > end || !tunnel_option_good(head) ||
+	    ip_bytes < found->outer + sizeof(struct iphdr) ||
+	    ip_bytes > hook_length(ctx, hook) - sizeof(struct ethhdr))
+		return TUNNEL_MISFORMED;
+	found->inner = ip_bytes - found->outer;
+	if (bpf_ntohs(head->udp.len) != sizeof(*head) + found->inner)
+		return TUNNEL_MISFORMED;
+	found->protocol = head->geneve.protocol;
+	found->vni = head->geneve.vni[0] << 16 | head->geneve.vni[1] << 8 | head->geneve.vni[2];
+	found->sequence = tunnel_be64(head->option.sequence);
+	found->host = bpf_ntohl(head->option.host);
+	if (found->protocol != bpf_htons(ETH_P_IP) && found->protocol != bpf_htons(ETH_P_IPV6))
+		return TUNNEL_MISFORMED;
+	return TUNNEL_DATA;
+}
+
+/* ---- tags */
+
+/* What the tag covers of the inner packet. */
+static __always_inline __u32 tunnel_covered(__u32 inner, __u8 flags)
+{
+	if (flags & TUNNEL_MAC_HEADERS && inner > TUNNEL_MAC_HEADERS_BYTES)
+		return TUNNEL_MAC_HEADERS_BYTES;
+	return inner;
+}
+
+/*
+ * The tag over the frame that lies before us, whose Geneve header is `geneve` bytes in. 0 or -1:
+ * out of bounds.
+ */
+static __always_inline int tunnel_tag(void *ctx, enum hook hook, __u32 geneve, __u32 covered,
+				      const __u64 *key, __u64 *tag)
+{
+	struct siphash_job job = { .length = covered };
+	void *data = hook_data(ctx, hook), *end = hook_data_end(ctx, hook);
+	__u64 *head = data + geneve;
+
+	if ((void *)(head + 3) > end)
+		return -1;
+	job.key[0] = key[0];
+	job.key[1] = key[1];
+	__builtin_memcpy(job.head, head, sizeof(job.head));
+	job.offset = geneve + sizeof(struct tunnel_geneve) + sizeof(struct tunnel_option);
+	if (siphash(ctx, hook, &job))
+		return -1;
+	*tag = job.tag;
+	return 0;
+}
+
+/* ---- opening */
+
+/*
+ * RFC 6479: a window that is moved by words. False: `counter` has come, or is older than the
+ * window tells. Several CPUs may receive what one sent, so it is tested and set under the lock.
+ */
+static __always_inline bool tunnel_take(struct tunnel_window *window, __u64 counter, __u32 *newest)
+{
+	const __u64 words = TUNNEL_WINDOW / 64;
+	__u64 top_word, word = counter / 64, bit = 1ULL << (counter % 64);
+	bool fresh = true;
+
+	bpf_spin_lock(&window->lock);
+	top_word = window->top / 64;
+	if (counter > window->top) {
+		*newest = 1;
+		window->top = counter;
+		if (word > top_word + words)
+			top_word = word - words;
+		/* Words between the old top's and the new one's come into the window anew. */
+		for (__u64 i = 1; i <= words; i++)
+			if (top_word + i <= word)
+				window->bits[(top_word + i) % words] = 0;
+	} else if (word + words <= top_word) {
+		fresh = false;
+	}
+	if (fresh && window->bits[word % words] & bit)
+		fresh = false;
+	if (fresh)
+		window->bits[word % words] |= bit;
+	bpf_spin_unlock(&window->lock);
+	return fresh;
+}
+
+/* Ethernet and the inner packet are left. Packet pointers are not valid afterwards. */
+static __always_inline int tunnel_strip(void *ctx, enum hook hook, const struct tunnel_found *found)
+{
+	struct ethhdr *eth = hook_data(ctx, hook), kept;
+
+	if ((void *)(eth + 1) > hook_data_end(ctx, hook))
+		return -1;
+	kept = *eth;
+	/* The verifier wants to see a constant. */
+	if (found->outer == TUNNEL_HEADERS_V4) {
+		if (hook == HOOK_XDP
+			    ? bpf_xdp_adjust_head(ctx, TUNNEL_HEADERS_V4)
+			    : bpf_skb_adjust_room(ctx, -TUNNEL_HEADERS_V4, BPF_ADJ_ROOM_MAC, 0))
+			return -1;
+	} else {
+		if (hook == HOOK_XDP
+			    ? bpf_xdp_adjust_head(ctx, TUNNEL_HEADERS_V6)
+			    : bpf_skb_adjust_room(ctx, -TUNNEL_HEADERS_V6, BPF_ADJ_ROOM_MAC, 0))
+			return -1;
+	}
+	eth = hook_data(ctx, hook);
+	if ((void *)(eth + 1) > hook_data_end(ctx, hook))
+		return -1;
+	*eth = kept;
+	eth->h_proto = found->protocol;
+	return 0;
+}
+
+/* The tag that the packet carries. */
+static __always_inline int tunnel_carried(void *ctx, enum hook hook, __u32 at, __u64 *tag)
+{
+	__u64 *carried = hook_data(ctx, hook) + at;
+
+	if (at > SIPHASH_OFFSET_MAX || (void *)(carried + 1) > hook_data_end(ctx, hook))
+		return -1;
+	*tag = *carried;
+	return 0;
+}
+
+/*
+ * Verifies what tunnel_find() has found and removes the outer headers. `keys` and `windows` are the
+ * stem's maps, `now` the clock; `peer` is whose it is, when OPENED.
+ */
+static __always_inline enum tunnel_opened tunnel_open(void *ctx, enum hook hook,
+						      struct tunnel_found *found, void *keys,
+						      void *windows, __u64 now, __u32 *peer)
+{
+	__u32 geneve = sizeof(struct ethhdr) + found->outer - sizeof(struct tunnel_geneve) -
+		       sizeof(struct tunnel_option);
+	__u64 counter = found->sequence & ((1ULL << TUNNEL_SEQUENCE_BITS) - 1);
+	struct tunnel_window_key place = { .vni = found->vni };
+	struct tunnel_window *window;
+	struct tunnel_key *key;
+	__u64 tag, carried;
+
+	key = bpf_map_lookup_elem(keys, &place.vni);
+	place.cpu = found->sequence >> TUNNEL_SEQUENCE_BITS;
+	if (!key || place.cpu >= key->cpus || (key->until_ns && key->until_ns < now))
+		return TUNNEL_UNKNOWN;
+	window = bpf_map_lookup_elem(windows, &place);
+	if (!window)
+		return TUNNEL_UNKNOWN;
+	if (hook == HOOK_TC && bpf_skb_pull_data(ctx, 0))
+		return TUNNEL_FAILED;
+	if (tunnel_tag(ctx, hook, geneve, tunnel_covered(found->inner, key->flags), key->key,
+		       &tag) ||
+	    tunnel_carried(ctx, hook, geneve + SIPHASH_HEAD_BYTES, &carried) || tag != carried)
+		return TUNNEL_FORGED; /* words are compared in constant time */
+	if (!counter || !tunnel_take(window, counter, &found->newest))
+		return TUNNEL_REPLAYED;
+	*peer = key->peer;
+	return tunnel_strip(ctx, hook, found) ? TUNNEL_FAILED : TUNNEL_OPENED;
+}
+
+/* ---- sealing */
+
+static __always_inline bool tunnel_is_v6(const struct tunnel_peer *peer)
+{
+	const __u32 *word = (const __u32 *)peer->remote.b;
+
+	return word[0] | word[1] | (word[2] ^ bpf_htonl(0xffff));
+}
+
+/* Bytes that sealing adds. */
+static __always_inline __u32 tunnel_headers(const struct tunnel_peer *peer)
+{
+	return tunnel_is_v6(peer) ? TUNNEL_HEADERS_V6 : TUNNEL_HEADERS_V4;
+}
+
+/* The longest inner packet. */
+static __always_inline __u32 tunnel_mtu(const struct tunnel_peer *peer)
+{
+	__u32 headers = tunnel_headers(peer);
+
+	return peer->mtu > headers ? peer->mtu - headers : 0;
+}
+
+static __always_inline __u16 tunnel_ip4_check(const struct iphdr *ip)
+{
+	const __u16 *word = (const __u16 *)ip;
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+		sum += word[i];
+	return ~csum_fold(sum);
+}
+
+static __always_inline void tunnel_write_ip4(struct iphdr *ip, const struct tunnel_peer *peer,
+					     __u32 bytes, __u8 tos)
+{
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->tos = tos;
+	ip->tot_len = bpf_htons(bytes);
+	ip->id = 0;
+	ip->frag_off = bpf_htons(0x4000); /* DF: its length was seen to */
+	ip->ttl = TUNNEL_TTL;
+	ip->protocol = IPPROTO_UDP;
+	ip->check = 0;
+	ip->saddr = *(const __be32 *)&peer->local.b[12];
+	ip->daddr = *(const __be32 *)&peer->remote.b[12];
+	ip->check = tunnel_ip4_check(ip);
+}
+
+static __always_inline void tunnel_write_ip6(struct ipv6hdr *ip, const struct tunnel_peer *peer,
+					     __u32 bytes, __u8 tos)
+{
+	*(__be32 *)ip = bpf_htonl(6u << 28 | (__u32)tos << 20);
+	ip->payload_len = bpf_htons(bytes - sizeof(*ip));
+	ip->nexthdr = IPPROTO_UDP;
+	ip->hop_limit = TUNNEL_TTL;
+	__builtin_memcpy(&ip->saddr, &peer->local, 16);
+	__builtin_memcpy(&ip->daddr, &peer->remote, 16);
+}
+
+/* UDP's checksum is 0: the tag does more (RFC 6935 allows it to a tunnel over IPv6). */
+static __always_inline void tunnel_write_head(struct tunnel_head *head,
+					      const struct tunnel_peer *peer, __u32 inner,
+					      __be16 protocol, __u64 sequence, __u32 host)
+{
+	__u64 wire = bpf_cpu_to_be64(sequence);
+
+	head->udp.source = peer->local_port;
+	head->udp.dest = peer->remote_port;
+	head->udp.len = bpf_htons(sizeof(*head) + inner);
+	head->udp.check = 0;
+	head->geneve.version_length = sizeof(head->option) / 4;
+	head->geneve.flags = TUNNEL_CRITICAL;
+	head->geneve.protocol = protocol;
+	head->geneve.vni[0] = peer->vni >> 16;
+	head->geneve.vni[1] = peer->vni >> 8;
+	head->geneve.vni[2] = peer->vni;
+	head->geneve.reserved = 0;
+	head->option.option_class = bpf_htons(TUNNEL_OPTION_CLASS);
+	head->option.type = TUNNEL_OPTION_TYPE;
+	head->option.length = sizeof(head->option) / 4 - 1;
+	__builtin_memcpy(head->option.sequence, &wire, 8);
+	head->option.host = bpf_htonl(host);
+}
+
+/* CPU and counter, which begins at 1. 0: the map has no such peer. */
+static __always_inline __u64 tunnel_sequence(void *sequences, __u32 index)
+{
+	__u64 *counter = bpf_map_lookup_elem(sequences, &index);
+
+	if (!counter)
+		return 0;
+	++*counter;
+	return (__u64)bpf_get_smp_processor_id() << TUNNEL_SEQUENCE_BITS |
+	       (*counter & ((1ULL << TUNNEL_SEQUENCE_BITS) - 1));
+}
+
+/* DSCP and ECN go along (RFC 6040, normal mode). 0 also for what is no IP. */
+static __always_inline __u8 tunnel_tos(const void *ip, const void *end)
+{
+	const __u8 *byte = ip;
+
+	if ((const void *)(byte + 2) > end)
+		return 0;
+	return byte[0] >> 4 == 4 ? byte[1] : (__u8)(byte[0] << 4 | byte[1] >> 4);
+}
+
+static __always_inline int tunnel_grow(void *ctx, enum hook hook, bool v6)
+{
+	if (v6)
+		return hook == HOOK_XDP
+			       ? bpf_xdp_adjust_head(ctx, -TUNNEL_HEADERS_V6)
+			       : bpf_skb_adjust_room(ctx, TUNNEL_HEADERS_V6, BPF_ADJ_ROOM_MAC, 0);
+	return hook == HOOK_XDP ? bpf_xdp_adjust_head(ctx, -TUNNEL_HEADERS_V4)
+				: bpf_skb_adjust_room(ctx, TUNNEL_HEADERS_V4, BPF_ADJ_ROOM_MAC, 0);
+}
+
+/*
+ * Seals the frame's IP packet, which is `inner` bytes from the IP header on, for `peer`, number
+ * `index` of the stem's peers; Ethernet pads are cut off. 0: the frame is ready for
+ * bpf_redirect(peer->ifindex). Packet pointers are not valid afterwards.
+ */
+static __always_inline int tunnel_seal(void *ctx, enum hook hook, const struct tunnel_peer *peer,
+				       __u32 index, void *sequences, __u32 host, __u32 inner)
+{
+	struct ethhdr *eth = hook_data(ctx, hook);
+	void *end = hook_data_end(ctx, hook);
+	__u32 frame = hook_length(ctx, hook), geneve;
+	bool v6 = tunnel_is_v6(peer);
+	struct tunnel_head *head;
+	__u64 sequence, tag;
+	__be16 protocol;
+	__u8 tos;
+
+	if ((void *)(eth + 1) > end || frame < sizeof(*eth) + inner)
+		return -1;
+	protocol = eth->h_proto;
+	tos = tunnel_tos(eth + 1, end);
+	if (frame > sizeof(*eth) + inner &&
+	    (hook == HOOK_XDP ? bpf_xdp_adjust_tail(ctx, (int)(sizeof(*eth) + inner - frame))
+			      : bpf_skb_change_tail(ctx, sizeof(*eth) + inner, 0)))
+		return -1;
+	sequence = tunnel_sequence(sequences, index);
+	if (!sequence || tunnel_grow(ctx, hook, v6) ||
+	    (hook == HOOK_TC && bpf_skb_pull_data(ctx, 0)))
+		return -1;
+
+	eth = hook_data(ctx, hook);
+	end = hook_data_end(ctx, hook);
+	if ((void *)eth + sizeof(*eth) + TUNNEL_HEADERS_V4 > end)
+		return -1;
+	__builtin_memcpy(eth->h_dest, peer->dst_mac, 6);
+	__builtin_memcpy(eth->h_source, peer->src_mac, 6);
+	if (v6) {
+		if ((void *)eth + sizeof(*eth) + TUNNEL_HEADERS_V6 > end)
+			return -1;
+		eth->h_proto = bpf_htons(ETH_P_IPV6);
+		tunnel_write_ip6((void *)(eth + 1), peer, TUNNEL_HEADERS_V6 + inner, tos);
+		head = (void *)(eth + 1) + sizeof(struct ipv6hdr);
+		geneve = sizeof(*eth) + sizeof(struct ipv6hdr) + sizeof(struct udphdr);
+	} else {
+		eth->h_proto = bpf_htons(ETH_P_IP);
+		tunnel_write_ip4((void *)(eth + 1), peer, TUNNEL_HEADERS_V4 + inner, tos);
+		head = (void *)(eth + 1) + sizeof(struct iphdr);
+		geneve = sizeof(*eth) + sizeof(struct iphdr) + sizeof(struct udphdr);
+	}
+	tunnel_write_head(head, peer, inner, protocol, sequence, host);
+	if (tunnel_tag(ctx, hook, geneve, tunnel_covered(inner, peer->flags), peer->key, &tag))
+		return -1;
+	__builtin_memcpy(head->option.tag, &tag, 8);
+	return 0;
+}
+
+#endif
