@@ -12,6 +12,7 @@
 
 struct egress {
 	__u32 ifindex;
+	bool told; /* the frame is an error about the packet now, and goes out */
 };
 
 static __always_inline enum verdict gateway_verdict(enum gateway_reason reason)
@@ -34,7 +35,7 @@ static __always_inline int finish(enum hook hook, enum gateway_reason reason, __
 	enum verdict verdict = gateway_verdict(reason);
 
 	count_packet(&gateway_stats, reason, packets, length);
-	if (verdict != VERDICT_SEND)
+	if (verdict != VERDICT_SEND && !egress->told)
 		return verdict_code(hook, verdict);
 	return bpf_redirect(egress->ifindex, 0);
 }
@@ -50,6 +51,26 @@ static __always_inline const struct gateway_link *link_of(void *ctx, enum hook h
 
 /* ---- out of the tunnel */
 
+/* The initiator hears of it by the tunnel, from the waypoint's address. */
+static __always_inline void up_tell(void *ctx, enum hook hook, struct work *w, enum tell what,
+				    struct egress *egress)
+{
+	const struct tunnel_peer *peer;
+	__u32 index = w->peer, bytes;
+
+	peer = bpf_map_lookup_elem(&gateway_peer, &index);
+	if (!peer || !(peer->flags & TUNNEL_UP))
+		return;
+	w->to.src = w->view.dst;
+	w->to.dst = w->view.src;
+	bytes = tell_make(ctx, hook, w, what, w->mtu);
+	if (!bytes || tunnel_give(ctx, hook, w, peer, index, w->number, bytes, w->view.v6) !=
+			      GATEWAY_ANSWERED)
+		return;
+	egress->ifindex = peer->ifindex;
+	egress->told = true;
+}
+
 static __always_inline enum gateway_reason up_deliver(void *ctx, enum hook hook, struct work *w,
 						      struct egress *egress)
 {
@@ -61,6 +82,10 @@ static __always_inline enum gateway_reason up_deliver(void *ctx, enum hook hook,
 	if (head_load(ctx, hook, w) || view_parse(w, &w->view, 0, 1) != 1)
 		return GATEWAY_MALFORMED;
 	reason = up_translate(w);
+	if (reason == GATEWAY_TTL)
+		up_tell(ctx, hook, w, TELL_EXCEEDED, egress);
+	else if (reason == GATEWAY_TOO_LONG)
+		up_tell(ctx, hook, w, TELL_TOO_LONG, egress);
 	if (reason != GATEWAY_DELIVERED)
 		return reason;
 	if (head_store(ctx, hook, w))
@@ -89,7 +114,26 @@ static __always_inline int up_run(void *ctx, enum hook hook)
 
 /* ---- from a LAN */
 
+/* The responder hears of it from this machine, or, if it has no address there, from the
+ * initiator's.
+ */
+static __always_inline void lan_tell(void *ctx, enum hook hook, struct work *w, enum tell what,
+				     const struct gateway_link *link, struct egress *egress)
+{
+	w->to.src = w->view.dst;
+	if (w->view.v6 && !addr_is_none(&link->inside6))
+		w->to.src = link->inside6;
+	else if (!w->view.v6 && link->inside)
+		address_map_v4(&w->to.src, link->inside);
+	w->to.dst = w->view.src;
+	if (!tell_make(ctx, hook, w, what, w->mtu) || !frame_turn(ctx, hook))
+		return;
+	egress->ifindex = link->ifindex;
+	egress->told = true;
+}
+
 static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, struct work *w,
+						    const struct gateway_link *link,
 						    struct egress *egress)
 {
 	const struct tunnel_peer *peer;
@@ -99,10 +143,17 @@ static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, s
 	peer = bpf_map_lookup_elem(&gateway_peer, &index);
 	if (!peer || !(peer->flags & TUNNEL_UP))
 		return GATEWAY_NO_PEER;
-	if (w->view.ttl <= 1)
-		return GATEWAY_TTL;
 	if (hook_is_gso(ctx, hook))
 		return GATEWAY_UNFINISHED;
+	reason = lan_fits(w, peer);
+	if (reason == GATEWAY_TTL)
+		lan_tell(ctx, hook, w, TELL_EXCEEDED, link, egress);
+	else if (reason == GATEWAY_TOO_LONG && w->view.fixed)
+		lan_tell(ctx, hook, w, TELL_TOO_LONG, link, egress);
+	else if (reason == GATEWAY_TOO_LONG && hook == HOOK_XDP)
+		return GATEWAY_TO_TC;
+	if (reason != GATEWAY_GOES_ON)
+		return reason;
 	reason = lan_translate(w);
 	if (reason != GATEWAY_GOES_ON)
 		return reason;
@@ -121,15 +172,16 @@ static __always_inline int lan_run(void *ctx, enum hook hook)
 {
 	__u32 packets = hook_packets(ctx, hook), length = hook_length(ctx, hook);
 	enum gateway_reason reason = GATEWAY_OTHER;
+	const struct gateway_link *link;
 	struct work *w = work_room();
 	struct egress egress = {};
 
-	if (w && link_of(ctx, hook, GATEWAY_LAN) && !head_load(ctx, hook, w) &&
-	    view_parse(w, &w->view, 0, 1) == 1) {
+	link = link_of(ctx, hook, GATEWAY_LAN);
+	if (w && link && !head_load(ctx, hook, w) && view_parse(w, &w->view, 0, 1) == 1) {
 		w->now = bpf_ktime_get_coarse_ns();
 		reason = lan_find(w);
 		if (reason == GATEWAY_GOES_ON)
-			reason = lan_send(ctx, hook, w, &egress);
+			reason = lan_send(ctx, hook, w, link, &egress);
 	}
 	return finish(hook, reason, packets, length, &egress);
 }

@@ -105,6 +105,7 @@ struct work {
 	struct isthmus_addr inside; /* this machine's address at the responder's LAN */
 	__u64 now;
 	__u32 peer, number;
+	__u32 mtu; /* that what is too long is told */
 	struct tag_input tag;
 	struct arrival arrival;
 };

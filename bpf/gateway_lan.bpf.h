@@ -24,6 +24,23 @@ int lan_find(struct work *w)
 	return flow_of_responder(w) == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
 }
 
+/* TTL and length, before anything is changed. */
+static __always_inline enum gateway_reason lan_fits(struct work *w, const struct tunnel_peer *peer)
+{
+	const struct gateway_conf *conf = conf_find();
+	const struct gateway_link *link;
+	__u32 room = addr_is_v4(&peer->remote) ? TUNNEL_HEADERS_V4 : TUNNEL_HEADERS_V6;
+
+	if (w->view.ttl <= 1)
+		return GATEWAY_TTL;
+	w->mtu = peer->mtu > room ? peer->mtu - room : 0;
+	if (peer->flags & TUNNEL_STRAIGHT) {
+		link = conf ? link_find(conf, peer->ifindex) : NULL;
+		w->mtu = link ? link->mtu : peer->mtu;
+	}
+	return w->view.bytes > w->mtu ? GATEWAY_TOO_LONG : GATEWAY_GOES_ON;
+}
+
 /* w->view and the head become what the initiator is sent. */
 int lan_translate(struct work *w)
 {

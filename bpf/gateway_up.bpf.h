@@ -96,6 +96,10 @@ int up_translate(struct work *w)
 		return GATEWAY_MALFORMED;
 	if (w->view.ttl <= 1)
 		return GATEWAY_TTL;
+	w->mtu = w->host.mtu;
+	/* Without DF too: it was not, or it was already, cut for the tunnel, whose MTU is less. */
+	if (w->view.bytes > w->mtu)
+		return GATEWAY_TOO_LONG;
 	if (w->view.kind == VIEW_ERROR)
 		return up_error(w);
 	result = flow_of_initiator(w);

@@ -413,6 +413,33 @@ int gfix_verdict(enum gfix_program program, int reason)
 	}
 }
 
+static bool becomes(struct gfix *fx, enum gfix_program program, const struct packet *in, int reason,
+		    int verdict, bool told, const struct packet *want)
+{
+	struct gfix_result result;
+
+	gfix_run(fx, program, in, &result);
+	if (result.reason == reason && result.verdict == verdict && result.told == told)
+		return !want || gfix_same(&result.out, want);
+	fprintf(stderr, "program %d: %s, verdict %d%s; should be %s, %d%s\n", program,
+		gfix_reason_name(result.reason), result.verdict, result.told ? ", told" : "",
+		gfix_reason_name(reason), verdict, told ? ", told" : "");
+	return false;
+}
+
+bool gfix_becomes(struct gfix *fx, enum gfix_program program, const struct packet *in, int reason,
+		  const struct packet *want)
+{
+	return becomes(fx, program, in, reason, gfix_verdict(program, reason), false, want);
+}
+
+bool gfix_tells(struct gfix *fx, enum gfix_program program, const struct packet *in, int reason,
+		const struct packet *want)
+{
+	return becomes(fx, program, in, reason, is_xdp(program) ? XDP_REDIRECT : TC_ACT_REDIRECT,
+		       true, want);
+}
+
 /* ---- frames */
 
 void gfix_frame(struct packet *frame, const __u8 dst_mac[6], const __u8 src_mac[6])

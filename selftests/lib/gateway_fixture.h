@@ -103,6 +103,12 @@ void gfix_answer(const struct gfix *fx, int peer, __u32 host, __u64 sequence,
 /* Runs one program on one packet. */
 void gfix_run(struct gfix *fx, enum gfix_program program, const struct packet *in,
 	      struct gfix_result *result);
+/* Runs and compares reason, verdict and, if `want` is not NULL, every byte; prints what differs. */
+bool gfix_becomes(struct gfix *fx, enum gfix_program program, const struct packet *in, int reason,
+		  const struct packet *want);
+/* The same of a packet that was dropped for `reason`, whose sender was told by what goes out. */
+bool gfix_tells(struct gfix *fx, enum gfix_program program, const struct packet *in, int reason,
+		const struct packet *want);
 int gfix_verdict(enum gfix_program program, int reason);
 const char *gfix_reason_name(int reason);
 bool gfix_same(const struct packet *got, const struct packet *want);

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* link: selftests/lib/packet.c selftests/lib/assume.c */
+/* link: selftests/lib/gateway_fixture.c selftests/lib/gateway_seal.c */
+/*
+ * selftests/gateway_forged.c - of forged, replayed, truncated and wrong-key tunnel packets none is
+ * delivered; beside each one a genuine packet is.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "selftests/lib/gateway_fixture.h"
+#include "selftests/lib/gateway_seal.h"
+
+static struct gfix fx;
+static struct packet inner;
+
+static int set_up(void **state)
+{
+	(void)state;
+	return gfix_open(&fx);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	gfix_close(&fx);
+	return 0;
+}
+
+static int fill(void **state)
+{
+	const struct packet_spec spec = { .src = GFIX_INITIATOR,
+					  .dst = GFIX_WAYPOINT,
+					  .sport = 40000,
+					  .dport = 22,
+					  .data_len = 100 };
+
+	(void)state;
+	gfix_clear(&fx);
+	packet_build(&spec, &inner);
+	return 0;
+}
+
+static void sealed(struct packet *frame)
+{
+	gfix_seal(&fx, GFIX_W1, GFIX_PLAIN, &inner, frame);
+}
+
+/* The control: what the waypoint sends now is delivered. */
+static void genuine(enum gfix_program up)
+{
+	struct packet frame;
+
+	sealed(&frame);
+	assert_true(gfix_becomes(&fx, up, &frame, GATEWAY_DELIVERED, NULL));
+}
+
+static const enum gfix_program ups[] = { GFIX_UP_XDP, GFIX_UP_TC };
+
+/* Every bit that the tag covers, and its own. */
+static void every_bit(void **state)
+{
+	struct packet frame, changed;
+	struct gfix_result result;
+	int forged = 0, unknown = 0, other = 0;
+	size_t from, to;
+
+	(void)state;
+	sealed(&frame);
+	from = seal_geneve_at(&frame);
+	to = frame.len;
+	for (size_t bit = from * 8; bit < to * 8; bit++) {
+		/* The host number's, sequence's, VNI's, tag's, payload's; others are the layout's.
+		 */
+		changed = frame;
+		changed.b[bit / 8] ^= 1 << bit % 8;
+		gfix_run(&fx, ups[bit % 2], &changed, &result);
+		assert_string_not_equal(gfix_reason_name(result.reason), "DELIVERED");
+		forged += result.reason == GATEWAY_FORGED;
+		unknown += result.reason == GATEWAY_VNI_UNKNOWN;
+		other += result.reason == GATEWAY_OTHER || result.reason == GATEWAY_CONTROL;
+	}
+	/* Layout: version and length, O, class, type, length. */
+	assert_int_equal(other, 8 + 1 + 16 + 8 + 8);
+	/* Of a VNI's bits some name another peer, whose key it is not. */
+	assert_in_range(unknown, 20, 24);
+	assert_int_equal(forged + unknown + other, (to - from) * 8);
+	assert_true(gfix_becomes(&fx, GFIX_UP_XDP, &frame, GATEWAY_DELIVERED, NULL));
+	genuine(GFIX_UP_TC);
+}
+
+static void replayed(void **state)
+{
+	struct packet frame;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		sealed(&frame);
+		assert_true(gfix_becomes(&fx, ups[i], &frame, GATEWAY_DELIVERED, NULL));
+		for (int j = 0; j < 4; j++)
+			assert_true(
+				gfix_becomes(&fx, ups[j % 2], &frame, GATEWAY_REPLAYED, &frame));
+		genuine(ups[i]);
+	}
+}
+
+static int pass(__u64 sequence)
+{
+	struct gfix_result result;
+	struct packet frame;
+
+	fx.sequence = sequence;
+	sealed(&frame);
+	gfix_run(&fx, ups[sequence % 2], &frame, &result);
+	return result.reason;
+}
+
+/* Against a list of all that has come. */
+static void in_any_order(void **state)
+{
+	enum { MOST = 8192 };
+	static __u8 come[MOST];
+	__u64 top = 0, base = 1, sequence;
+	unsigned int seed = 4711;
+	int delivered = 0, refused = 0;
+
+	(void)state;
+	memset(come, 0, sizeof(come));
+	for (int i = 0; i < 4000; i++) {
+		/* Mostly near the newest, now and then far behind or ahead. */
+		int jump = rand_r(&seed) % 100;
+		__u64 spread = jump < 90 ? 64 : jump < 98 ? 1100 : 2500;
+
+		base = top > spread ? top - spread : 1;
+		sequence = base + rand_r(&seed) % (spread + (jump < 99 ? 4 : 1200));
+		if (!sequence || sequence >= MOST)
+			continue;
+		bool good = !come[sequence] && sequence + TUNNEL_WINDOW > top;
+		int reason = pass(sequence);
+
+		if (reason != (good ? GATEWAY_DELIVERED : GATEWAY_REPLAYED))
+			print_message("sequence %llu, newest %llu\n", sequence, top);
+		assert_string_equal(gfix_reason_name(reason), good ? "DELIVERED" : "REPLAYED");
+		come[sequence] |= good;
+		if (good && sequence > top)
+			top = sequence;
+		delivered += good;
+		refused += !good;
+	}
+	assert_in_range(delivered, 500, 4000);
+	assert_in_range(refused, 500, 4000);
+}
+
+static void window_edges(void **state)
+{
+	const __u64 cpu1 = 1ull << 48, none = 4ull << 48; /* windows 0 to 3 are there */
+
+	(void)state;
+	assert_int_equal(pass(0), GATEWAY_REPLAYED);
+	assert_int_equal(pass(5000), GATEWAY_DELIVERED);
+	assert_int_equal(pass(5000 - TUNNEL_WINDOW), GATEWAY_REPLAYED);
+	assert_int_equal(pass(5001 - TUNNEL_WINDOW), GATEWAY_DELIVERED);
+	assert_int_equal(pass(5001 - TUNNEL_WINDOW), GATEWAY_REPLAYED);
+	/* A jump by whole windows forgets none of what is new. */
+	assert_int_equal(pass(5000 + 7 * TUNNEL_WINDOW), GATEWAY_DELIVERED);
+	assert_int_equal(pass(5001 + 6 * TUNNEL_WINDOW), GATEWAY_DELIVERED);
+	assert_int_equal(pass(5000 + 7 * TUNNEL_WINDOW), GATEWAY_REPLAYED);
+	/* Each CPU of the sender has its own. */
+	assert_int_equal(pass(cpu1 | 1), GATEWAY_DELIVERED);
+	assert_int_equal(pass(cpu1 | 1), GATEWAY_REPLAYED);
+	assert_int_equal(pass(none | 1), GATEWAY_REPLAYED);
+	assert_int_equal(pass((1ull << 48) - 1), GATEWAY_DELIVERED);
+	assert_int_equal(pass((1ull << 48) - 1), GATEWAY_REPLAYED);
+}
+
+static void wrong_keys(void **state)
+{
+	__u32 vni = gfix_vni(GFIX_W1);
+	struct tunnel_key key, wrong;
+	struct packet frame;
+
+	(void)state;
+	assert_true(gfix_get(&fx, "gateway_key", &vni, &key));
+	for (int bit = 0; bit < 128; bit += 7) {
+		wrong = key;
+		wrong.key[bit / 64] ^= 1ull << bit % 64;
+		gfix_put(&fx, "gateway_key", &vni, &wrong);
+		sealed(&frame);
+		gfix_put(&fx, "gateway_key", &vni, &key);
+		assert_true(gfix_becomes(&fx, ups[bit % 2], &frame, GATEWAY_FORGED, &frame));
+		/* A forged one has not moved the window. */
+		fx.sequence--;
+		genuine(ups[bit % 2]);
+	}
+	/* An old key is good until its end, and not after it. */
+	wrong = key;
+	wrong.until_ns = gfix_now() - 1;
+	gfix_put(&fx, "gateway_key", &vni, &wrong);
+	sealed(&frame);
+	assert_true(gfix_becomes(&fx, GFIX_UP_XDP, &frame, GATEWAY_VNI_UNKNOWN, &frame));
+	assert_true(gfix_becomes(&fx, GFIX_UP_TC, &frame, GATEWAY_VNI_UNKNOWN, &frame));
+	wrong.until_ns = gfix_now() + 60000000000ull;
+	gfix_put(&fx, "gateway_key", &vni, &wrong);
+	genuine(GFIX_UP_XDP);
+}
+
+/* What we send, sent back to us: the key of the other direction is another one. */
+static void reflected(void **state)
+{
+	const struct packet_spec spec = { .src = { { [10] = 0xff, 0xff, 192, 168, 1, 17 } },
+					  .dst = GFIX_INITIATOR,
+					  .sport = 22,
+					  .dport = 40000 };
+	struct gfix_result result;
+	struct packet in;
+	__u32 vni;
+
+	(void)state;
+	genuine(GFIX_UP_XDP);
+	packet_build(&spec, &in);
+	gfix_frame(&in, fx.lan_mac, fx.up_mac);
+	gfix_run(&fx, GFIX_LAN_XDP, &in, &result);
+	assert_string_equal(gfix_reason_name(result.reason), "ANSWERED");
+	gfix_frame(&result.out, fx.up_mac, fx.lan_mac);
+	packet_put16(result.out.b + 36, TUNNEL_PORT);
+	in = result.out;
+	assert_true(gfix_becomes(&fx, GFIX_UP_XDP, &in, GATEWAY_VNI_UNKNOWN, &in));
+	/* With our own VNI in it, too. */
+	vni = gfix_vni(GFIX_W1);
+	packet_put32(in.b + seal_geneve_at(&in) + 4, vni << 8);
+	assert_true(gfix_becomes(&fx, GFIX_UP_TC, &in, GATEWAY_FORGED, &in));
+	genuine(GFIX_UP_TC);
+}
+
+static void truncated(void **state)
+{
+	struct gfix_result result;
+	struct packet frame, cut;
+
+	(void)state;
+	sealed(&frame);
+	for (size_t len = 42; len < frame.len; len += len < 120 ? 1 : 9) {
+		cut = frame;
+		cut.len = len;
+		for (int lie = 0; lie < 2; lie++) {
+			if (lie) { /* headers that say so too */
+				packet_put16(cut.b + 16, len - 14);
+				packet_put16(cut.b + 38, len - 34);
+			}
+			gfix_run(&fx, ups[len % 2], &cut, &result);
+			assert_string_not_equal(gfix_reason_name(result.reason), "DELIVERED");
+			assert_int_not_equal(result.reason, -1);
+			assert_int_not_equal(result.reason, GATEWAY_REPLAYED);
+		}
+	}
+	assert_true(gfix_becomes(&fx, GFIX_UP_XDP, &frame, GATEWAY_DELIVERED, NULL));
+}
+
+/* Sealed well, and the packet in it is none. */
+static void malformed_inside(void **state)
+{
+	static const struct {
+		size_t at;
+		__u8 value;
+	} wrong[] = {
+		{ 14, 0x55 }, /* version */
+		{ 14, 0x44 }, /* header length */
+		{ 16, 0xff }, /* total length beyond the end */
+		{ 17, 10 },   /* less than the header */
+		{ 46, 0x10 }, /* TCP's data offset */
+		{ 13, 0xdd }, /* a protocol that the tunnel does not carry */
+	};
+	struct gfix_result result;
+	struct packet good = inner, frame;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		for (int j = 0; j < 2; j++) {
+			inner = good;
+			inner.b[wrong[i].at] = wrong[i].value;
+			sealed(&frame);
+			gfix_run(&fx, ups[j], &frame, &result);
+			if (result.reason != GATEWAY_MALFORMED)
+				print_message("row %zu\n", i);
+			assert_string_equal(gfix_reason_name(result.reason), "MALFORMED");
+			inner = good;
+			genuine(ups[j]);
+		}
+	}
+}
+
+static void not_a_tunnel(void **state)
+{
+	static const __u8 elsewhere[6] = { 2, 9, 9, 9, 9, 9 };
+	struct packet frame, other;
+
+	(void)state;
+	sealed(&frame);
+	for (int i = 0; i < 2; i++) {
+		other = frame;
+		gfix_frame(&other, elsewhere, fx.lan_mac);
+		assert_true(gfix_becomes(&fx, ups[i], &other, GATEWAY_OTHER, &other));
+		other = frame;
+		packet_put16(other.b + 36, TUNNEL_PORT + 1);
+		assert_true(gfix_becomes(&fx, ups[i], &other, GATEWAY_OTHER, &other));
+		other = frame;
+		packet_put16(other.b + 20, 0x2000); /* a fragment: the kernel's */
+		assert_true(gfix_becomes(&fx, ups[i], &other, GATEWAY_OTHER, &other));
+		other = frame;
+		other.b[23] = IPPROTO_TCP;
+		assert_true(gfix_becomes(&fx, ups[i], &other, GATEWAY_OTHER, &other));
+		other = frame;
+		other.b[seal_geneve_at(&frame) + 1] = 0x80;
+		assert_true(gfix_becomes(&fx, ups[i], &other, GATEWAY_CONTROL, &other));
+		other = frame;
+		packet_put16(other.b + 12, 0x0806);
+		assert_true(gfix_becomes(&fx, ups[i], &other, GATEWAY_OTHER, &other));
+	}
+	fx.gso_segments = 2;
+	fx.gso_size = 100;
+	assert_true(gfix_becomes(&fx, GFIX_UP_TC, &frame, GATEWAY_UNFINISHED, NULL));
+	fx.gso_segments = fx.gso_size = 0;
+	assert_true(gfix_becomes(&fx, GFIX_UP_TC, &frame, GATEWAY_DELIVERED, NULL));
+}
+
+/* From another address: the agent hears of it, of a verified and newest packet only. */
+static void moved(void **state)
+{
+	struct packet frame, late;
+
+	(void)state;
+	sealed(&late);
+	sealed(&frame);
+	packet_put32(frame.b + 26, 0xc6336401);
+	packet_put32(late.b + 26, 0xc6336401);
+	frame.b[seal_inner_at(&frame) + 30] ^= 1;
+	assert_true(gfix_becomes(&fx, GFIX_UP_XDP, &frame, GATEWAY_FORGED, NULL));
+	assert_int_equal(fx.events, 0);
+	frame.b[seal_inner_at(&frame) + 30] ^= 1;
+	assert_true(gfix_becomes(&fx, GFIX_UP_XDP, &frame, GATEWAY_DELIVERED, NULL));
+	assert_int_equal(fx.events, 1);
+	assert_int_equal(fx.event[0].kind, GATEWAY_EVENT_MOVED);
+	assert_int_equal(fx.event[0].peer, GFIX_W1);
+	assert_int_equal(packet_get32(fx.event[0].addr.b + 12), 0xc6336401);
+	assert_int_equal(fx.event[0].port, htons(TUNNEL_PORT + GFIX_W1));
+	assert_true(gfix_becomes(&fx, GFIX_UP_TC, &late, GATEWAY_DELIVERED, NULL));
+	assert_int_equal(fx.events, 0);
+	genuine(GFIX_UP_XDP);
+	assert_int_equal(fx.events, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(every_bit, fill),
+		cmocka_unit_test_setup(replayed, fill),
+		cmocka_unit_test_setup(in_any_order, fill),
+		cmocka_unit_test_setup(window_edges, fill),
+		cmocka_unit_test_setup(wrong_keys, fill),
+		cmocka_unit_test_setup(reflected, fill),
+		cmocka_unit_test_setup(truncated, fill),
+		cmocka_unit_test_setup(malformed_inside, fill),
+		cmocka_unit_test_setup(not_a_tunnel, fill),
+		cmocka_unit_test_setup(moved, fill),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
