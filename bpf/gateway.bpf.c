@@ -64,8 +64,7 @@ static __always_inline void up_tell(void *ctx, enum hook hook, struct work *w, e
 	w->to.src = w->view.dst;
 	w->to.dst = w->view.src;
 	bytes = tell_make(ctx, hook, w, what, w->mtu);
-	if (!bytes || tunnel_give(ctx, hook, w, peer, index, w->number, bytes, w->view.v6) !=
-			      GATEWAY_ANSWERED)
+	if (!bytes || give_sealed(ctx, hook, peer, index, w->number, bytes) != GATEWAY_ANSWERED)
 		return;
 	egress->ifindex = peer->ifindex;
 	egress->told = true;
@@ -105,7 +104,7 @@ static __always_inline int up_run(void *ctx, enum hook hook)
 
 	if (w && link_of(ctx, hook, GATEWAY_UPLINK)) {
 		w->now = bpf_ktime_get_coarse_ns();
-		reason = tunnel_take(ctx, hook, w);
+		reason = take_sealed(ctx, hook, w);
 		if (reason == GATEWAY_GOES_ON)
 			reason = up_deliver(ctx, hook, w, &egress);
 	}
@@ -164,8 +163,7 @@ static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, s
 		return frame_address(ctx, hook, peer->dst_mac, peer->src_mac, w->view.v6)
 			       ? GATEWAY_STRAIGHT
 			       : GATEWAY_SEND_FAILED;
-	return tunnel_give(ctx, hook, w, peer, w->flow.peer, w->flow.host, w->view.bytes,
-			   w->view.v6);
+	return give_sealed(ctx, hook, peer, w->flow.peer, w->flow.host, w->view.bytes);
 }
 
 static __always_inline int lan_run(void *ctx, enum hook hook)

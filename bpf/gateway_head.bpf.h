@@ -9,6 +9,7 @@
 
 #include "lib/csum.bpf.h"
 #include "lib/parse.bpf.h"
+#include "lib/tunnel.bpf.h"
 #include "gateway_maps.bpf.h"
 
 /* An IPv6 header with extensions and TCP, or an error and the headers that it quotes. */
@@ -60,32 +61,6 @@ struct rewrite {
 	__be16 sport, dport; /* an echo's identifier is `sport` */
 };
 
-#define TAG_WORDS 1152 /* 9216 bytes */
-
-/* What a tag is made of. */
-struct tag_input {
-	__u64 key[2];
-	__u64 header[3]; /* as on the wire */
-	__u32 at, bytes; /* in the frame */
-	__u64 tag;	 /* result */
-};
-
-struct tunnel_udp {
-	struct udphdr udp;
-	struct tunnel_geneve geneve;
-	struct tunnel_option option;
-} __attribute__((packed));
-
-_Static_assert(sizeof(struct tunnel_udp) == 40, "a wire format");
-
-/* What was read of a tunnel packet's headers, or is to be written. */
-struct arrival {
-	struct tunnel_udp udp;
-	struct isthmus_addr src;
-	__u32 header; /* bytes from the outer IP header on */
-	__u32 bytes;  /* of the inner packet */
-};
-
 /* A packet's whole state while a program works on it. One for each CPU. */
 struct work {
 	__u8 head[HEAD_BYTES];
@@ -106,8 +81,6 @@ struct work {
 	__u64 now;
 	__u32 peer, number;
 	__u32 mtu; /* that what is too long is told */
-	struct tag_input tag;
-	struct arrival arrival;
 };
 
 struct {

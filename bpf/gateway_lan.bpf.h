@@ -29,11 +29,10 @@ static __always_inline enum gateway_reason lan_fits(struct work *w, const struct
 {
 	const struct gateway_conf *conf = conf_find();
 	const struct gateway_link *link;
-	__u32 room = addr_is_v4(&peer->remote) ? TUNNEL_HEADERS_V4 : TUNNEL_HEADERS_V6;
 
 	if (w->view.ttl <= 1)
 		return GATEWAY_TTL;
-	w->mtu = peer->mtu > room ? peer->mtu - room : 0;
+	w->mtu = tunnel_mtu(peer);
 	if (peer->flags & TUNNEL_STRAIGHT) {
 		link = conf ? link_find(conf, peer->ifindex) : NULL;
 		w->mtu = link ? link->mtu : peer->mtu;

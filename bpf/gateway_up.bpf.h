@@ -65,12 +65,12 @@ int host_find(struct work *w)
 static __always_inline __u32 tunnel_mss(__u32 index, bool v6)
 {
 	const struct tunnel_peer *peer = bpf_map_lookup_elem(&gateway_peer, &index);
-	__u32 room, headers = v6 ? 60 : 40;
+	__u32 headers = v6 ? 60 : 40, room;
 
 	if (!peer)
 		return 0xffff;
-	room = addr_is_v4(&peer->remote) ? TUNNEL_HEADERS_V4 : TUNNEL_HEADERS_V6;
-	return peer->mtu > room + headers ? peer->mtu - room - headers : 0xffff;
+	room = tunnel_mtu(peer);
+	return room > headers ? room - headers : 0xffff;
 }
 
 static __always_inline enum gateway_reason up_error(struct work *w)

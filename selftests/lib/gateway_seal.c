@@ -29,12 +29,21 @@ static void tag(const struct seal *seal, const __u8 *header, const __u8 *inner, 
 		abort();
 }
 
+/* DSCP and ECN go along (RFC 6040). */
+static __u8 inner_tos(const struct packet *inner)
+{
+	const __u8 *ip = inner->b + ETH_LEN;
+
+	return ip[0] >> 4 == 6 ? packet_get16(ip) >> 4 & 0xff : ip[1];
+}
+
 void seal_packet(const struct seal *seal, const struct packet *inner, struct packet *frame)
 {
 	size_t len = inner->len - ETH_LEN;
 	struct packet_spec spec = { .src = seal->src,
 				    .dst = seal->dst,
 				    .proto = 17,
+				    .tos = inner_tos(inner),
 				    .sport = seal->sport,
 				    .dport = seal->dport,
 				    .frag = 0x4000,
@@ -44,7 +53,7 @@ void seal_packet(const struct seal *seal, const struct packet *inner, struct pac
 
 	packet_build(&spec, frame);
 	if (!packet_addr_v4(&seal->src))
-		memset(frame->b + ETH_LEN + 1, 0, 3); /* flow label */
+		packet_put32(frame->b + ETH_LEN, 6u << 28 | inner_tos(inner) << 20);
 	at = frame->b + seal_geneve_at(frame);
 	memset(at, 0, HEADER_LEN);
 	at[0] = 6;
