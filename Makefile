@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-DATAPATHS := splice portarp gateway
+DATAPATHS := splice portarp waypoint gateway
 AGENTS    := broker translator peer dns portarp dhcp
 
 # make demo | demo-portarp | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean

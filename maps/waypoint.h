@@ -184,9 +184,12 @@ struct waypoint_bind {
 	__u8 carried;	/* WAYPOINT_CARRIED_ */
 	__u8 ended;	/* its last TCP connection has ended: over linger_ns after seen_ns */
 	__u16 pad;
+	/* Where the initiator's last packet came from: replies go back there, without a look-up. */
+	__u32 ifindex; /* 0 = none has come yet */
+	__u8 hop_mac[6], our_mac[6];
 };
 
-_Static_assert(sizeof(struct waypoint_bind) == 32, "waypoint_bind is an ABI");
+_Static_assert(sizeof(struct waypoint_bind) == 48, "waypoint_bind is an ABI");
 
 /* When a binding is over (5.2), and may be another's. */
 static inline __u64 waypoint_bind_ends(const struct waypoint_bind *bind,

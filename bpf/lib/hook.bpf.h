@@ -25,16 +25,29 @@ enum hook { HOOK_XDP, HOOK_TC };
 /* As much of a packet as the parser may look at: Ethernet, a tag, the longest headers. */
 #define HOOK_HEADERS 160
 
+/*
+ * Reads a pointer of the context in the one form that the verifier takes: from the context itself
+ * at a constant offset. Clang would sometimes keep the sum of both in a register.
+ */
+#define hook_pointer(type, ctx, field)                                                             \
+	({                                                                                         \
+		void *pointer;                                                                     \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                              \
+			     : "=r"(pointer)                                                       \
+			     : "r"(ctx), "i"(offsetof(type, field)));                              \
+		pointer;                                                                           \
+	})
+
 static __always_inline void *hook_data(void *ctx, enum hook hook)
 {
 	return hook == HOOK_XDP ? (void *)(long)((struct xdp_md *)ctx)->data
-				: (void *)(long)((struct __sk_buff *)ctx)->data;
+				: hook_pointer(struct __sk_buff, ctx, data);
 }
 
 static __always_inline void *hook_data_end(void *ctx, enum hook hook)
 {
 	return hook == HOOK_XDP ? (void *)(long)((struct xdp_md *)ctx)->data_end
-				: (void *)(long)((struct __sk_buff *)ctx)->data_end;
+				: hook_pointer(struct __sk_buff, ctx, data_end);
 }
 
 static __always_inline __u32 hook_ifindex(void *ctx, enum hook hook)
@@ -76,7 +89,7 @@ static __always_inline void hook_pull(void *ctx, enum hook hook, __u32 want)
 
 	if (hook != HOOK_TC)
 		return;
-	linear = skb->data_end - skb->data;
+	linear = hook_data_end(ctx, hook) - hook_data(ctx, hook);
 	if (want > skb->len)
 		want = skb->len;
 	if (linear < want)
