@@ -87,7 +87,7 @@ static __always_inline enum gateway_reason up_deliver(void *ctx, enum hook hook,
 		up_tell(ctx, hook, w, TELL_TOO_LONG, egress);
 	if (reason != GATEWAY_DELIVERED)
 		return reason;
-	if (head_store(ctx, hook, w))
+	if (frame_store(ctx, hook, w))
 		return GATEWAY_SEND_FAILED;
 	if (!frame_address(ctx, hook, w->host.dst_mac, w->host.src_mac, w->view.v6))
 		return GATEWAY_SEND_FAILED;
@@ -156,13 +156,12 @@ static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, s
 	reason = lan_translate(w);
 	if (reason != GATEWAY_GOES_ON)
 		return reason;
-	if (frame_trim(ctx, hook, w->view.bytes) || head_store(ctx, hook, w))
+	if (frame_store(ctx, hook, w) ||
+	    !frame_address(ctx, hook, peer->dst_mac, peer->src_mac, w->view.v6))
 		return GATEWAY_SEND_FAILED;
 	egress->ifindex = peer->ifindex;
 	if (peer->flags & TUNNEL_STRAIGHT)
-		return frame_address(ctx, hook, peer->dst_mac, peer->src_mac, w->view.v6)
-			       ? GATEWAY_STRAIGHT
-			       : GATEWAY_SEND_FAILED;
+		return GATEWAY_STRAIGHT;
 	return give_sealed(ctx, hook, peer, w->flow.peer, w->flow.host, w->view.bytes);
 }
 

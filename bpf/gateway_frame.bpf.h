@@ -102,4 +102,15 @@ static __always_inline int frame_trim(void *ctx, enum hook hook, __u32 bytes)
 	return bpf_skb_change_tail(ctx, want, 0);
 }
 
+/* The translated head, and in the frame no more than the packet. */
+static __always_inline int frame_store(void *ctx, enum hook hook, struct work *w)
+{
+	if (!w->kept)
+		return frame_trim(ctx, hook, w->view.bytes) || head_store(ctx, hook, w) ? -1 : 0;
+	if (frame_grow(ctx, hook, (__s32)w->out_have - (__s32)w->kept, w->view.v6) ||
+	    frame_trim(ctx, hook, w->view.bytes))
+		return -1;
+	return out_store(ctx, hook, w);
+}
+
 #endif

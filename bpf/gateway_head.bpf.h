@@ -16,6 +16,7 @@
 #define HEAD_BYTES 160
 /* In the other family an error has two headers that are 28 longer. */
 #define OUT_BYTES (HEAD_BYTES + 56)
+#define OUT_REST  60 /* of TCP with options */
 
 #define ICMP_BYTES	  8
 #define ICMP_ECHO_ANSWER  0
@@ -67,7 +68,7 @@ struct work {
 	__u8 out[OUT_BYTES]; /* in the other family; before, what an error quoted */
 	__u32 have;	     /* bytes of head that are the packet's */
 	__u32 out_have;
-	__s32 grow; /* by how much the packet is longer in the other family */
+	__u32 kept; /* where in head what stays behind `out` begins; 0: no family was changed */
 	__u32 bytes;
 	struct view view, quoted;
 	struct rewrite to, to_quoted;
@@ -158,6 +159,31 @@ static __always_inline int head_store(void *ctx, enum hook hook, struct work *w)
 	if (hook == HOOK_XDP)
 		return bpf_xdp_store_bytes(ctx, ETH_HLEN, w->head, length);
 	return bpf_skb_store_bytes(ctx, ETH_HLEN, w->head, length, BPF_F_RECOMPUTE_CSUM);
+}
+
+/* New headers, then what of the head stays behind them: a transport's header at most. */
+static __always_inline int out_store(void *ctx, enum hook hook, struct work *w)
+{
+	__u32 kept = w->kept, length = w->out_have, at = ETH_HLEN + length, rest = w->have - kept;
+
+	hide_from_clang(length);
+	hide_from_clang(kept);
+	if (length < 1 || length > OUT_BYTES || kept > HEAD_BYTES)
+		return -1;
+	if (hook == HOOK_XDP
+		    ? bpf_xdp_store_bytes(ctx, ETH_HLEN, w->out, length)
+		    : bpf_skb_store_bytes(ctx, ETH_HLEN, w->out, length, BPF_F_RECOMPUTE_CSUM))
+		return -1;
+	if (rest > OUT_REST)
+		rest = OUT_REST;
+	hide_from_clang(rest);
+	if (!rest)
+		return 0;
+	if (rest > OUT_REST)
+		return -1;
+	if (hook == HOOK_XDP)
+		return bpf_xdp_store_bytes(ctx, at, w->head + kept, rest);
+	return bpf_skb_store_bytes(ctx, at, w->head + kept, rest, BPF_F_RECOMPUTE_CSUM);
 }
 
 /* ---- what it is */

@@ -37,6 +37,8 @@ static __always_inline enum gateway_reason lan_fits(struct work *w, const struct
 		link = conf ? link_find(conf, peer->ifindex) : NULL;
 		w->mtu = link ? link->mtu : peer->mtu;
 	}
+	if (w->view.v6 == addr_is_v4(&w->to.dst))
+		w->mtu -= family_grow(&w->view);
 	return w->view.bytes > w->mtu ? GATEWAY_TOO_LONG : GATEWAY_GOES_ON;
 }
 
@@ -45,16 +47,9 @@ int lan_translate(struct work *w)
 {
 	if (!w)
 		return GATEWAY_MALFORMED;
-	if (w->view.kind == VIEW_ERROR) {
-		if (error_rewrite(w))
-			return GATEWAY_MALFORMED;
-	} else {
-		if (w->view.tcp_flags & TCP_SYN)
-			mss_clamp(w, tunnel_mss(w->flow.peer, !addr_is_v4(&w->flow.initiator)));
-		view_rewrite(w, &w->view, &w->to);
-	}
-	view_age(w, &w->view);
-	return GATEWAY_GOES_ON;
+	if (w->view.kind != VIEW_ERROR && w->view.tcp_flags & TCP_SYN)
+		mss_clamp(w, tunnel_mss(w->flow.peer, !addr_is_v4(&w->flow.initiator)));
+	return head_translate(w);
 }
 
 #endif

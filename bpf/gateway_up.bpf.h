@@ -4,7 +4,7 @@
 #define ISTHMUS_BPF_GATEWAY_UP_H
 
 #include "gateway_flow.bpf.h"
-#include "gateway_rewrite.bpf.h"
+#include "gateway_family.bpf.h"
 #include "gateway_tell.bpf.h"
 
 static __always_inline const struct gateway_link *link_find(const struct gateway_conf *conf,
@@ -73,6 +73,22 @@ static __always_inline __u32 tunnel_mss(__u32 index, bool v6)
 	return room > headers ? room - headers : 0xffff;
 }
 
+/* The packet in the head becomes w->to, and is one hop older. */
+static __always_inline enum gateway_reason head_translate(struct work *w)
+{
+	w->kept = 0;
+	if (w->view.v6 == addr_is_v4(&w->to.dst))
+		return family_translate(w) ? GATEWAY_UNTRANSLATABLE : GATEWAY_GOES_ON;
+	if (w->view.kind == VIEW_ERROR) {
+		if (error_rewrite(w))
+			return GATEWAY_MALFORMED;
+	} else {
+		view_rewrite(w, &w->view, &w->to);
+	}
+	view_age(w, &w->view);
+	return GATEWAY_GOES_ON;
+}
+
 static __always_inline enum gateway_reason up_error(struct work *w)
 {
 	if (view_parse(w, &w->quoted, w->view.l4 + ICMP_BYTES, 0) != 1)
@@ -81,10 +97,7 @@ static __always_inline enum gateway_reason up_error(struct work *w)
 		return GATEWAY_NO_FLOW;
 	if (flow_of_quoted_out(w) != FLOW_FOUND)
 		return GATEWAY_NO_FLOW;
-	if (error_rewrite(w))
-		return GATEWAY_MALFORMED;
-	view_age(w, &w->view);
-	return GATEWAY_DELIVERED;
+	return head_translate(w) == GATEWAY_GOES_ON ? GATEWAY_DELIVERED : GATEWAY_UNTRANSLATABLE;
 }
 
 /* w->view and the head become what the responder is sent. */
@@ -97,6 +110,8 @@ int up_translate(struct work *w)
 	if (w->view.ttl <= 1)
 		return GATEWAY_TTL;
 	w->mtu = w->host.mtu;
+	if (w->view.v6 == addr_is_v4(&w->host.addr) && w->host.mode != GATEWAY_AWARE)
+		w->mtu -= family_grow(&w->view);
 	/* Without DF too: it was not, or it was already, cut for the tunnel, whose MTU is less. */
 	if (w->view.bytes > w->mtu)
 		return GATEWAY_TOO_LONG;
@@ -109,9 +124,7 @@ int up_translate(struct work *w)
 		return GATEWAY_FLOW_FULL;
 	if (w->view.tcp_flags & TCP_SYN)
 		mss_clamp(w, tunnel_mss(w->peer, w->view.v6));
-	view_rewrite(w, &w->view, &w->to);
-	view_age(w, &w->view);
-	return GATEWAY_DELIVERED;
+	return head_translate(w) == GATEWAY_GOES_ON ? GATEWAY_DELIVERED : GATEWAY_UNTRANSLATABLE;
 }
 
 #endif
