@@ -187,9 +187,8 @@ static __always_inline enum waypoint_reason out6(void *ctx, enum hook hook, cons
 	return out_tunnel(ctx, hook, p, host6->peer, host6->host, now, egress);
 }
 
-static __always_inline enum waypoint_reason out(void *ctx, enum hook hook,
-						const struct waypoint_conf *conf, __u64 now,
-						struct egress *egress)
+static __always_inline enum waypoint_reason
+out(void *ctx, enum hook hook, const struct waypoint_conf *conf, __u64 now, struct egress *egress)
 {
 	const struct waypoint_addr *addr;
 	struct ip p = {};

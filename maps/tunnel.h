@@ -29,9 +29,11 @@
 #define TUNNEL_OPTION_CLASS 0xff49 /* RFC 8926 3.5: experimental */
 #define TUNNEL_OPTION_TYPE  0x81   /* critical: who does not know it must drop */
 #define TUNNEL_PEERS	    4096
-#define TUNNEL_CPUS	    256	 /* of a sender; each has sequences and a window of its own */
-#define TUNNEL_WINDOW	    1024 /* sequences that may come late, a CPU */
-#define TUNNEL_VNI_MAX	    0xffffff
+#define TUNNEL_CPUS	    256 /* of a sender; each has sequences and a window of its own */
+#define TUNNEL_WINDOW                                                                              \
+	1024 /* sequences of a CPU; 64 fewer may come late: RFC 6479 moves by words                \
+	      */
+#define TUNNEL_VNI_MAX 0xffffff
 /* What a tag covers of the inner packet where only headers are asked for. */
 #define TUNNEL_MAC_HEADERS_BYTES 64
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: selftests/lib/packet.c selftests/lib/assume.c */
-/* link: selftests/lib/gateway_fixture.c selftests/lib/gateway_seal.c */
+/* link: selftests/lib/gateway_fixture.c selftests/lib/seal.c */
 /*
  * selftests/gateway.c - an initiator's packet out of the tunnel, the responder's answer into it:
  * each is compared with one laid out from scratch, at both hooks.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: selftests/lib/packet.c selftests/lib/assume.c */
-/* link: selftests/lib/gateway_fixture.c selftests/lib/gateway_seal.c */
+/* link: selftests/lib/gateway_fixture.c selftests/lib/seal.c */
 /*
  * selftests/gateway_family.c - initiators and responders of different families (W13, W19; RFC
  * 7915): every packet is compared with one laid out in the other family from scratch.
@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "selftests/lib/gateway_fixture.h"
-#include "selftests/lib/gateway_seal.h"
+#include "selftests/lib/seal.h"
 
 #define SPORT 40000
 #define DPORT 33434

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: selftests/lib/packet.c selftests/lib/assume.c */
-/* link: selftests/lib/gateway_fixture.c selftests/lib/gateway_seal.c */
+/* link: selftests/lib/gateway_fixture.c selftests/lib/seal.c */
 /*
  * selftests/gateway_forged.c - of forged, replayed, truncated and wrong-key tunnel packets none is
  * delivered; beside each one a genuine packet is.
@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "selftests/lib/gateway_fixture.h"
-#include "selftests/lib/gateway_seal.h"
+#include "selftests/lib/seal.h"
 
 static struct gfix fx;
 static struct packet inner;

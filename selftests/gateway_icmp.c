@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: selftests/lib/packet.c selftests/lib/assume.c */
-/* link: selftests/lib/gateway_fixture.c selftests/lib/gateway_seal.c */
+/* link: selftests/lib/gateway_fixture.c selftests/lib/seal.c */
 /*
  * selftests/gateway_icmp.c - echoes by their identifiers; errors about both directions' packets,
  * whose payload is translated as its flow is (5.3); errors that the gateway itself sends.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Who may include whom. bpf/, loader/ and agents/ meet in maps/ only; an agent sees its own folder and
-# agents/lib/; bpf/lib/ and maps/common.h know no stem; a stem never includes another stem's header.
+# agents/lib/; bpf/lib/, maps/common.h and maps/tunnel.h know no stem; a stem never includes another stem's header.
 . "${0%/*}/../lib/check.sh"
 
 # Path, from the root, of what FILE includes as NAME: beside the file first, as the compiler does.
@@ -23,7 +23,7 @@ allowed() { # ROOM INCLUDED
 	case $1:$2 in
 	selftests:* | vmtest:*) ;;
 	*:*.skel.h) [ "$1" = loader ] ;;
-	maps:maps/* | bpf/lib:maps/common.h | bpf/lib:bpf/lib/*) ;;
+	maps:maps/* | bpf/lib:maps/common.h | bpf/lib:maps/tunnel.h | bpf/lib:bpf/lib/*) ;;
 	bpf:maps/* | bpf:bpf/* | loader:maps/* | loader:loader/*) ;;
 	agents/lib:agents/lib/* | agents/*:maps/* | agents/*:agents/lib/*) ;;
 	agents/*:"$1"/*) ;;

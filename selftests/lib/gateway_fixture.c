@@ -21,7 +21,7 @@
 #include "bpf/gateway.skel.h"
 #include "selftests/lib/assume.h"
 #include "selftests/lib/gateway_fixture.h"
-#include "selftests/lib/gateway_seal.h"
+#include "selftests/lib/seal.h"
 
 #define SECOND_NS 1000000000ull
 #define CPUS	  256

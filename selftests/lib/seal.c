@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "selftests/lib/gateway_seal.h"
+#include "selftests/lib/seal.h"
 
 #define ETH_LEN	    14
 #define HEADER_LEN  32 /* Geneve and its option */

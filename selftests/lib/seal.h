@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * selftests/lib/gateway_seal.h - tunnel packets (maps/tunnel.h) laid out in userspace, their tags
+ * selftests/lib/seal.h - tunnel packets (maps/tunnel.h) laid out in userspace, their tags
  * by OpenSSL's SipHash. Nothing here shares code with bpf/.
  */
-#ifndef ISTHMUS_SELFTESTS_GATEWAY_SEAL_H
-#define ISTHMUS_SELFTESTS_GATEWAY_SEAL_H
+#ifndef ISTHMUS_SELFTESTS_SEAL_H
+#define ISTHMUS_SELFTESTS_SEAL_H
 
 #include <stdbool.h>
 
