@@ -10,6 +10,7 @@
  */
 #include "lib/tunnel.bpf.h"
 #include "waypoint_error.bpf.h"
+#include "waypoint_finish.bpf.h"
 
 struct egress {
 	__u32 ifindex;
@@ -156,10 +157,10 @@ static __always_inline enum waypoint_reason out4(void *ctx, enum hook hook, cons
 
 	if (ip_is_new(p)) {
 		reason = bind_admit(&pair, addr, bind, conf, now);
-		if (reason == WAYPOINT_BOUND)
-			bind = bpf_map_lookup_elem(&waypoint_bind, &pair);
-		else if (reason != WAYPOINT_SEALED)
+		if (reason != WAYPOINT_SEALED && reason != WAYPOINT_BOUND)
 			return out_refuse(ctx, hook, p, reason, now, 0, egress);
+		if (!bind_is_live(bind, conf, now))
+			bind = bpf_map_lookup_elem(&waypoint_bind, &pair);
 	} else if (!bind_is_live(bind, conf, now)) {
 		return WAYPOINT_UNBOUND;
 	}
@@ -182,7 +183,7 @@ static __always_inline enum waypoint_reason out6(void *ctx, enum hook hook, cons
 		return WAYPOINT_OTHER;
 	if (result == IP_BAD)
 		return WAYPOINT_MALFORMED;
-	if (hook_is_gso(ctx, hook))
+	if (hook_is_gso(ctx, hook) || finish_is_missing(ctx, hook, p))
 		return WAYPOINT_UNFINISHED;
 	return out_tunnel(ctx, hook, p, host6->peer, host6->host, now, egress);
 }
@@ -204,12 +205,28 @@ out(void *ctx, enum hook hook, const struct waypoint_conf *conf, __u64 now, stru
 		return WAYPOINT_OTHER;
 	if (result == IP_BAD)
 		return WAYPOINT_MALFORMED;
-	if (hook_is_gso(ctx, hook))
+	if (hook_is_gso(ctx, hook) || finish_is_missing(ctx, hook, &p))
 		return WAYPOINT_UNFINISHED;
 	return out4(ctx, hook, &p, addr, conf, now, egress);
 }
 
 /* ---- back: from the tunnel to an initiator */
+
+/* Zeroed; NULL: the agent is too slow. */
+static __always_inline struct waypoint_event *back_event(__u8 kind, __u32 peer, __u64 now)
+{
+	struct waypoint_event *event = bpf_ringbuf_reserve(&waypoint_event, sizeof(*event), 0);
+
+	if (!event) {
+		count_packet(&waypoint_stats, WAYPOINT_EVENT_LOST, 1, 0);
+		return NULL;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = now;
+	event->kind = kind;
+	event->peer = peer;
+	return event;
+}
 
 static __always_inline void back_moved(const struct tunnel_found *found, __u32 index, __u64 now)
 {
@@ -220,13 +237,9 @@ static __always_inline void back_moved(const struct tunnel_found *found, __u32 i
 	    (peer->remote_port == found->source_port &&
 	     address_equal(&peer->remote, &found->source)))
 		return;
-	event = bpf_ringbuf_reserve(&waypoint_event, sizeof(*event), 0);
+	event = back_event(WAYPOINT_EVENT_MOVED, index, now);
 	if (!event)
 		return;
-	__builtin_memset(event, 0, sizeof(*event));
-	event->time_ns = now;
-	event->kind = WAYPOINT_EVENT_MOVED;
-	event->peer = index;
 	event->addr = found->source;
 	event->port = found->source_port;
 	bpf_ringbuf_submit(event, 0);
@@ -266,18 +279,36 @@ static __always_inline enum waypoint_reason back4(void *ctx, enum hook hook, con
 	return WAYPOINT_OPENED;
 }
 
+/* The agent makes the kernel look for the neighbour. */
+static __always_inline void back_asks(const struct isthmus_addr *address, __u32 peer, __u32 host,
+				      __u64 now)
+{
+	struct waypoint_event *event = back_event(WAYPOINT_EVENT_NO_HOP, peer, now);
+
+	if (!event)
+		return;
+	event->addr = *address;
+	event->host = host;
+	bpf_ringbuf_submit(event, 0);
+}
+
 /* An IPv6 initiator has no binding; the kernel's tables know the way. */
 static __always_inline enum waypoint_reason back6(void *ctx, enum hook hook, const struct ip *p,
-						  __u32 peer, __u32 host, struct egress *egress)
+						  __u32 peer, __u32 host, __u64 now,
+						  struct egress *egress)
 {
 	const struct waypoint_host6 *host6 = bpf_map_lookup_elem(&waypoint_host6, &p->src);
 	struct bpf_fib_lookup fib = { .family = 10, .ifindex = hook_ifindex(ctx, hook) };
+	long result;
 
 	if (!host6 || host6->peer != peer || host6->host != host)
 		return WAYPOINT_FOREIGN;
 	__builtin_memcpy(fib.ipv6_src, &p->src, 16);
 	__builtin_memcpy(fib.ipv6_dst, &p->dst, 16);
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
+		back_asks(&p->dst, peer, host, now);
+	if (result != BPF_FIB_LKUP_RET_SUCCESS)
 		return WAYPOINT_NO_HOP;
 	if (!back_send(ctx, hook, fib.dmac, fib.smac))
 		return WAYPOINT_MALFORMED;
@@ -286,11 +317,12 @@ static __always_inline enum waypoint_reason back6(void *ctx, enum hook hook, con
 }
 
 /*
- * A packet under a key that nobody has here: to this machine it is dropped; others' tunnels pass a
- * waypoint that is a router.
+ * To a tunnel's port, and of no tunnel of ours: to this machine it is dropped for `reason`; others'
+ * pass a waypoint that is a router.
  */
 static __always_inline enum waypoint_reason back_unknown(void *ctx, enum hook hook,
-							 const struct tunnel_found *found)
+							 const struct tunnel_found *found,
+							 enum waypoint_reason reason)
 {
 	struct bpf_fib_lookup fib = { .ifindex = hook_ifindex(ctx, hook) };
 	const __u32 *word = (const __u32 *)found->destination.b;
@@ -306,7 +338,7 @@ static __always_inline enum waypoint_reason back_unknown(void *ctx, enum hook ho
 	}
 	return bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_SUCCESS
 		       ? WAYPOINT_OTHER
-		       : WAYPOINT_VNI_UNKNOWN;
+		       : reason;
 }
 
 static __always_inline enum waypoint_reason back(void *ctx, enum hook hook,
@@ -318,15 +350,19 @@ static __always_inline enum waypoint_reason back(void *ctx, enum hook hook,
 	struct ip p = {};
 	__u32 peer = 0;
 
+	if (hook_is_gso(ctx, hook))
+		return WAYPOINT_UNFINISHED;
 	switch (tunnel_open(ctx, hook, found, &waypoint_key, &waypoint_window, now, &peer)) {
 	case TUNNEL_OPENED:
 		break;
 	case TUNNEL_UNKNOWN:
-		return back_unknown(ctx, hook, found);
+		return back_unknown(ctx, hook, found, WAYPOINT_VNI_UNKNOWN);
 	case TUNNEL_FORGED:
 		return WAYPOINT_FORGED;
 	case TUNNEL_REPLAYED:
 		return WAYPOINT_REPLAYED;
+	case TUNNEL_CONGESTED:
+		return WAYPOINT_MALFORMED;
 	default:
 		return WAYPOINT_SEND_FAILED;
 	}
@@ -335,7 +371,7 @@ static __always_inline enum waypoint_reason back(void *ctx, enum hook hook,
 		return WAYPOINT_MALFORMED;
 	if (p.ttl <= 1)
 		return WAYPOINT_TTL;
-	reason = p.v6 ? back6(ctx, hook, &p, peer, found->host, egress)
+	reason = p.v6 ? back6(ctx, hook, &p, peer, found->host, now, egress)
 		      : back4(ctx, hook, &p, conf, peer, found->host, now, egress);
 	if (reason == WAYPOINT_OPENED && !ip_age(ctx, hook, p.v6))
 		return WAYPOINT_MALFORMED;
@@ -344,25 +380,53 @@ static __always_inline enum waypoint_reason back(void *ctx, enum hook hook,
 
 /* ---- entries */
 
+/* A frame to this machine alone; a bridge's port sees others'. */
+static __always_inline bool frame_is_ours(void *ctx, enum hook hook)
+{
+	struct ethhdr *eth = hook_data(ctx, hook);
+
+	if (hook == HOOK_TC)
+		return ((struct __sk_buff *)ctx)->pkt_type == 0; /* PACKET_HOST */
+	return (void *)(eth + 1) <= hook_data_end(ctx, hook) && !(eth->h_dest[0] & 1);
+}
+
+/*
+ * To the tunnel's port of a waypoint address, and under no key of ours: an initiator's packet, who
+ * talks to such a port of its responder.
+ */
+static __always_inline bool found_is_initiators(const struct tunnel_found *found)
+{
+	__be32 waypoint = ip_v4(&found->destination);
+
+	if (found->vni && bpf_map_lookup_elem(&waypoint_key, &found->vni))
+		return false;
+	return bpf_map_lookup_elem(&waypoint_addr, &waypoint) ||
+	       bpf_map_lookup_elem(&waypoint_host6, &found->destination);
+}
+
 static __always_inline enum waypoint_reason waypoint_handle(void *ctx, enum hook hook,
 							    struct egress *egress)
 {
 	struct tunnel_found found = {};
 	const struct waypoint_conf *conf;
+	enum tunnel_kind kind;
 	__u32 zero = 0;
 	__u64 now;
 
 	conf = bpf_map_lookup_elem(&waypoint_conf, &zero);
-	if (!conf)
+	if (!conf || !frame_is_ours(ctx, hook))
 		return WAYPOINT_OTHER;
 	now = bpf_ktime_get_coarse_ns();
-	switch (tunnel_find(ctx, hook, conf->port, &found)) {
+	kind = tunnel_find(ctx, hook, conf->port, &found);
+	if (unlikely(kind != TUNNEL_NONE) && kind != TUNNEL_AGENTS && found_is_initiators(&found))
+		kind = TUNNEL_NONE;
+	switch (kind) {
 	case TUNNEL_DATA:
 		return back(ctx, hook, &found, conf, now, egress);
 	case TUNNEL_AGENTS:
 		return WAYPOINT_CONTROL;
 	case TUNNEL_MISFORMED:
-		return WAYPOINT_MALFORMED;
+		return back_unknown(ctx, hook, &found, WAYPOINT_MALFORMED);
 	default:
 		return out(ctx, hook, conf, now, egress);
 	}

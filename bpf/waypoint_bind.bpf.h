@@ -6,6 +6,8 @@
 #ifndef ISTHMUS_BPF_WAYPOINT_BIND_H
 #define ISTHMUS_BPF_WAYPOINT_BIND_H
 
+#include <asm-generic/errno-base.h>
+
 #include "waypoint_ip.bpf.h"
 
 #define NS_PER_S 1000000000ULL
@@ -110,32 +112,45 @@ static __always_inline enum waypoint_reason wait_violated(const struct waypoint_
 	return WAYPOINT_VIOLATED;
 }
 
+/* One that is over gives its place up, unless another CPU has just put a new one there. */
+static __always_inline void bind_clear(const struct waypoint_pair *pair,
+				       const struct waypoint_conf *conf, __u64 now)
+{
+	const struct waypoint_bind *bind = bpf_map_lookup_elem(&waypoint_bind, pair);
+
+	if (bind && !bind_is_live(bind, conf, now))
+		bpf_map_delete_elem(&waypoint_bind, pair);
+}
+
 /*
  * The initiator that was waited for, perhaps. Of two CPUs with its first packets one makes the
  * binding and the other finds it.
  */
-static __always_inline enum waypoint_reason
-wait_bind(const struct waypoint_pair *pair, struct waypoint_wait *wait, bool stale, __u64 now)
+static __always_inline enum waypoint_reason wait_bind(const struct waypoint_pair *pair,
+						      struct waypoint_wait *wait,
+						      const struct waypoint_conf *conf, bool stale,
+						      __u64 now)
 {
 	struct waypoint_bind bind = { .peer = wait->peer, .host = wait->host, .seen_ns = now };
 	struct waypoint_source *source = source_of(pair->initiator);
+	long error;
 
 	if (source && !source_may_bind(source, now))
 		return WAYPOINT_PENALISED;
 	if (stale)
-		bpf_map_delete_elem(&waypoint_bind, pair);
+		bind_clear(pair, conf, now);
 	bind.fresh_ns = now + WAYPOINT_FRESH_S * NS_PER_S;
-	if (bpf_map_update_elem(&waypoint_bind, pair, &bind, BPF_NOEXIST) &&
-	    !bpf_map_lookup_elem(&waypoint_bind, pair))
-		return WAYPOINT_BIND_FULL;
+	error = bpf_map_update_elem(&waypoint_bind, pair, &bind, BPF_NOEXIST);
+	if (error)
+		return error == -EEXIST ? WAYPOINT_SEALED : WAYPOINT_BIND_FULL;
 	__sync_fetch_and_add(&wait->bound, 1);
 	bind_event(WAYPOINT_EVENT_BOUND, pair, wait, now);
 	return WAYPOINT_BOUND;
 }
 
 /*
- * Figure 6, for a new connection. BOUND: it has a binding now; SEALED: it has had one; else what
- * became of it.
+ * Figure 6, for a new connection. BOUND: it has a binding now; SEALED: it has had one, or another
+ * CPU has just made it; else what became of it.
  */
 static __always_inline enum waypoint_reason bind_admit(const struct waypoint_pair *pair,
 						       const struct waypoint_addr *addr,
@@ -155,7 +170,7 @@ static __always_inline enum waypoint_reason bind_admit(const struct waypoint_pai
 		return WAYPOINT_SEALED;
 	}
 	if (wait)
-		return wait_bind(pair, wait, bind, now);
+		return wait_bind(pair, wait, conf, bind, now);
 	source_unsolicited(pair->initiator, now);
 	return WAYPOINT_UNSOLICITED;
 }

@@ -91,6 +91,23 @@ static __always_inline void mss_clamp(void *ctx, enum hook hook, const struct ip
 #define CUT_MARK_OF 0xffffe000u
 #define CUT_PLACE   0x00001fffu /* in units of 8 bytes */
 
+/* One call takes less than a page away. */
+#define CUT_STEP  4088
+#define CUT_STEPS 17
+
+/* Takes `bytes` away that follow the IP header. */
+static __always_inline int cut_before(struct __sk_buff *skb, __u32 bytes)
+{
+	for (int i = 0; i < CUT_STEPS && bytes; i++) {
+		__u32 step = bytes > CUT_STEP ? CUT_STEP : bytes;
+
+		if (bpf_skb_adjust_room(skb, -(__s32)step, BPF_ADJ_ROOM_NET, 0))
+			return -1;
+		bytes -= step;
+	}
+	return 0;
+}
+
 /* IPv4's words of a fragment, and its header's checksum from scratch. */
 static __always_inline bool cut_header(struct __sk_buff *skb, __u16 bytes, __be16 frag_off)
 {
@@ -131,12 +148,12 @@ static __always_inline __u32 cut(struct __sk_buff *skb, const struct ip *p, __u3
 		skb->mark = CUT_MARK | (place + most) / 8;
 		if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
 			return 0;
-		skb->mark = 0;
 		word |= IP_MORE_FRAGMENTS;
 	}
+	skb->mark = 0;
 	if (bpf_skb_change_tail(skb, sizeof(struct ethhdr) + header + place + have, 0))
 		return 0;
-	if (place && bpf_skb_adjust_room(skb, -(__s32)place, BPF_ADJ_ROOM_NET, 0))
+	if (cut_before(skb, place))
 		return 0;
 	if (bpf_skb_pull_data(skb, 0) ||
 	    !cut_header(skb, header + have, bpf_htons(word + place / 8)))

@@ -48,7 +48,7 @@ static __always_inline bool error_is_due(void *ctx, enum hook hook, const struct
 	    (void *)(eth + 1) > hook_data_end(ctx, hook) || eth->h_dest[0] & 1)
 		return false;
 	if (p->v6)
-		return first != 0xff && p->proto != IPPROTO_ICMPV6;
+		return first != 0xff;
 	return first && first != 127 && first < 224;
 }
 

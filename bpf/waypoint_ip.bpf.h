@@ -17,6 +17,7 @@
 #define ICMP_EXCEEDED	 11
 #define ICMP_PARAMETER	 12
 #define ICMP_BYTES	 8
+#define ICMP6_QUERIES	 128 /* RFC 4443 2.1: types below are errors */
 #define HTTP_PORT	 80
 
 enum ip_result { IP_OTHER, IP_GOOD, IP_BAD };
@@ -73,6 +74,9 @@ static __always_inline enum ip_result ip_transport(struct ip *p, const __u8 *l4,
 		if (p->proto == IPPROTO_ICMP)
 			return ip_quoted(p, l4, waypoint, end);
 	} else {
+		if (p->proto == IPPROTO_ICMPV6 && p->v6)
+			p->error =
+				have < 8 || (const void *)(udp + 1) > end || l4[0] < ICMP6_QUERIES;
 		return IP_GOOD;
 	}
 	p->sport = udp->source;

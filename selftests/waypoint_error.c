@@ -144,7 +144,7 @@ static void test_errors_never(void **state)
 	wfix_bind(&fx, &wfix_alice, &wfix_w1, WFIX_G1, 5);
 	wfix_frame(&fx, &last, &in);
 	in.b[0] |= 1;
-	wfix_each_hook(hook) assert_true(wfix_becomes(&fx, hook, &in, WAYPOINT_TTL, NULL));
+	wfix_each_hook(hook) assert_true(wfix_becomes(&fx, hook, &in, WAYPOINT_OTHER, NULL));
 	last.frag = 0x2000 | 8;
 	wfix_each_hook(hook) assert_true(wfix_spec_becomes(&fx, hook, last, WAYPOINT_TTL));
 	last.frag = 0;

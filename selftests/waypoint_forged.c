@@ -88,6 +88,7 @@ static void test_reflected(void **state)
 	wfix_run(&fx, WFIX_XDP, &in, &result);
 	assert_int_equal(result.reason, WAYPOINT_SEALED);
 	packet_put16(result.out.b + 14 + 20 + 2, TUNNEL_PORT);
+	wfix_macs(&fx, true, &result.out);
 	wfix_each_hook(hook)
 		assert_true(wfix_becomes(&fx, hook, &result.out, WAYPOINT_VNI_UNKNOWN, NULL));
 }

@@ -23,6 +23,7 @@
 
 #define TUNNEL_SEQUENCE_BITS 48
 #define TUNNEL_TTL	     64
+#define TUNNEL_ECN	     3 /* bits of the traffic class; all: congestion was experienced */
 
 /* What follows the outer IP header, as one: the tag is the last. */
 struct tunnel_head {
@@ -50,14 +51,16 @@ struct tunnel_found {
 	__u32 outer;  /* bytes from the outer IP header to the inner packet */
 	__u32 inner;  /* bytes of the inner packet */
 	__u32 newest; /* tunnel_open(): no later one of its sender's CPU has come */
+	__u8 ecn;     /* of the outer header */
 };
 
 enum tunnel_opened {
 	TUNNEL_OPENED,
-	TUNNEL_UNKNOWN,	 /* no valid key under this VNI, or a CPU that its sender has not */
-	TUNNEL_FORGED,	 /* the tag is wrong */
-	TUNNEL_REPLAYED, /* has come before, or is too old to tell */
-	TUNNEL_FAILED,	 /* the kernel could not remove the outer headers */
+	TUNNEL_UNKNOWN,	  /* no valid key under this VNI, or a CPU that its sender has not */
+	TUNNEL_FORGED,	  /* the tag is wrong */
+	TUNNEL_REPLAYED,  /* has come before, or is too old to tell */
+	TUNNEL_CONGESTED, /* marked on its way, and its inner packet cannot tell it (RFC 6040) */
+	TUNNEL_FAILED,	  /* the kernel could not remove the outer headers */
 };
 
 /* ---- finding */
@@ -91,6 +94,7 @@ static __always_inline struct tunnel_head *tunnel_outer(void *data, void *end, _
 		tunnel_map_v4(&found->destination, ip->daddr);
 		*ip_bytes = bpf_ntohs(ip->tot_len);
 		found->outer = sizeof(*ip) + sizeof(*head);
+		found->ecn = ip->tos & TUNNEL_ECN;
 	} else {
 		if (eth->h_proto != bpf_htons(ETH_P_IPV6) || (void *)(ip6 + 1) > end ||
 		    ip6->nexthdr != IPPROTO_UDP)
@@ -99,6 +103,7 @@ static __always_inline struct tunnel_head *tunnel_outer(void *data, void *end, _
 		__builtin_memcpy(&found->destination, &ip6->daddr, 16);
 		*ip_bytes = sizeof(*ip6) + bpf_ntohs(ip6->payload_len);
 		head = (void *)(ip6 + 1);
+		found->ecn = ((__u8 *)ip6)[1] >> 4 & TUNNEL_ECN;
 		found->outer = sizeof(*ip6) + sizeof(*head);
 	}
 	if ((void *)(&head->geneve + 1) > end || head->udp.dest != port)
@@ -125,8 +130,8 @@ static __always_inline __u64 tunnel_be64(const __u8 *byte)
 }
 
 /*
- * Is this frame a tunnel's, to UDP port `port`? At tc the whole packet must be linear if it is, so
- * it is pulled here. `found` must be zeroed; it is filled for DATA, its outer half for AGENTS.
+ * Is this frame a tunnel's, to UDP port `port`? A tagged one is its VLAN device's. `found` must be
+ * zeroed; it is filled for DATA, its outer half for AGENTS and MISFORMED.
  */
 static __always_inline enum tunnel_kind tunnel_find(void *ctx, enum hook hook, __be16 port,
 						    struct tunnel_found *found)
@@ -135,6 +140,8 @@ static __always_inline enum tunnel_kind tunnel_find(void *ctx, enum hook hook, _
 	__u32 ip_bytes = 0;
 	void *end;
 
+	if (hook == HOOK_TC && ((struct __sk_buff *)ctx)->vlan_present)
+		return TUNNEL_NONE;
 	hook_pull_headers(ctx, hook);
 	end = hook_data_end(ctx, hook);
 	head = tunnel_outer(hook_data(ctx, hook), end, port, found, &ip_bytes);
@@ -177,8 +184,11 @@ static __always_inline int tunnel_tag(void *ctx, enum hook hook, __u32 geneve, _
 {
 	struct siphash_job job = { .length = covered };
 	void *data = hook_data(ctx, hook), *end = hook_data_end(ctx, hook);
-	__u64 *head = data + geneve;
+	__u64 *head;
 
+	hide_from_clang(geneve);
+	geneve &= SIPHASH_OFFSET_MAX - 1; /* for the verifier, which may have forgotten it */
+	head = data + geneve;
 	if ((void *)(head + 3) > end)
 		return -1;
 	job.key[0] = key[0];
@@ -253,6 +263,45 @@ static __always_inline int tunnel_strip(void *ctx, enum hook hook, const struct 
 	return 0;
 }
 
+/*
+ * RFC 6040 4.2: what routers have marked on the outer header is told to the inner one. False: it
+ * cannot be told, and dropping tells it.
+ */
+static __always_inline bool tunnel_ecn(void *ctx, enum hook hook, __u8 outer)
+{
+	__u8 *ip = hook_data(ctx, hook) + sizeof(struct ethhdr);
+	__u8 inner, place, after;
+	__u16 *word, old;
+
+	if (likely(!outer))
+		return true;
+	if ((void *)ip + sizeof(struct iphdr) > hook_data_end(ctx, hook))
+		return false;
+	place = ip[0] >> 4 == 4 ? 0 : 4;
+	inner = ip[1] >> place & TUNNEL_ECN;
+	if (!inner)
+		return outer != TUNNEL_ECN;
+	after = inner | (outer == TUNNEL_ECN ? TUNNEL_ECN : 0);
+	if (outer == 1 && inner == 2) /* ECT(1) over ECT(0) */
+		after = 1;
+	if (after == inner)
+		return true;
+	word = (__u16 *)ip;
+	old = *word;
+	ip[1] = (ip[1] & ~(TUNNEL_ECN << place)) | after << place;
+	if (!place)
+		csum_update(&((struct iphdr *)ip)->check, (__u16)~old + *word);
+	return true;
+}
+
+/* The whole packet where it can be read and written: the tag covers it all. */
+static __always_inline int tunnel_pull(void *ctx, enum hook hook)
+{
+	struct __sk_buff *skb = ctx;
+
+	return hook == HOOK_TC ? bpf_skb_pull_data(skb, skb->len) : 0;
+}
+
 /* The tag that the packet carries. */
 static __always_inline int tunnel_carried(void *ctx, enum hook hook, __u32 at, __u64 *tag)
 {
@@ -287,7 +336,7 @@ static __always_inline enum tunnel_opened tunnel_open(void *ctx, enum hook hook,
 	window = bpf_map_lookup_elem(windows, &place);
 	if (!window)
 		return TUNNEL_UNKNOWN;
-	if (hook == HOOK_TC && bpf_skb_pull_data(ctx, 0))
+	if (tunnel_pull(ctx, hook))
 		return TUNNEL_FAILED;
 	if (tunnel_tag(ctx, hook, geneve, tunnel_covered(found->inner, key->flags), key->key,
 		       &tag) ||
@@ -296,7 +345,9 @@ static __always_inline enum tunnel_opened tunnel_open(void *ctx, enum hook hook,
 	if (!counter || !tunnel_take(window, counter, &found->newest))
 		return TUNNEL_REPLAYED;
 	*peer = key->peer;
-	return tunnel_strip(ctx, hook, found) ? TUNNEL_FAILED : TUNNEL_OPENED;
+	if (tunnel_strip(ctx, hook, found))
+		return TUNNEL_FAILED;
+	return tunnel_ecn(ctx, hook, found->ecn) ? TUNNEL_OPENED : TUNNEL_CONGESTED;
 }
 
 /* ---- sealing */
@@ -444,8 +495,7 @@ static __always_inline int tunnel_seal(void *ctx, enum hook hook, const struct t
 			      : bpf_skb_change_tail(ctx, sizeof(*eth) + inner, 0)))
 		return -1;
 	sequence = tunnel_sequence(sequences, index);
-	if (!sequence || tunnel_grow(ctx, hook, v6) ||
-	    (hook == HOOK_TC && bpf_skb_pull_data(ctx, 0)))
+	if (!sequence || tunnel_grow(ctx, hook, v6) || tunnel_pull(ctx, hook))
 		return -1;
 
 	eth = hook_data(ctx, hook);
