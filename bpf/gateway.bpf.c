@@ -8,6 +8,7 @@
  * tunnel. The entries at the end share all of it between XDP and tc.
  */
 #include "gateway_lan.bpf.h"
+#include "gateway_cut.bpf.h"
 #include "gateway_tunnel.bpf.h"
 
 struct egress {
@@ -131,28 +132,49 @@ static __always_inline void lan_tell(void *ctx, enum hook hook, struct work *w, 
 	egress->told = true;
 }
 
+/* May w->view go on, whole or, if GATEWAY_CUT, as a fragment of it? */
+static __always_inline enum gateway_reason lan_admit(void *ctx, enum hook hook, struct work *w,
+						     const struct tunnel_peer *peer,
+						     const struct gateway_link *link,
+						     struct egress *egress)
+{
+	enum gateway_reason reason;
+
+	if (hook_is_gso(ctx, hook))
+		return GATEWAY_UNFINISHED;
+	reason = lan_fits(w, peer);
+	if (likely(reason == GATEWAY_GOES_ON))
+		return reason;
+	if (reason == GATEWAY_TTL)
+		lan_tell(ctx, hook, w, TELL_EXCEEDED, link, egress);
+	if (reason != GATEWAY_TOO_LONG)
+		return reason;
+	if (w->view.fixed) {
+		lan_tell(ctx, hook, w, TELL_TOO_LONG, link, egress);
+		return reason;
+	}
+	if (hook == HOOK_XDP)
+		return GATEWAY_TO_TC;
+	/* In IPv6 a fragment has a header more. */
+	if (!w->view.fragment && !addr_is_v4(&w->to.dst))
+		w->mtu -= sizeof(struct ip6_fragment);
+	return cut(ctx, w, w->mtu) ? reason : GATEWAY_CUT;
+}
+
 static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, struct work *w,
 						    const struct gateway_link *link,
 						    struct egress *egress)
 {
+	enum gateway_reason admitted, reason;
 	const struct tunnel_peer *peer;
-	enum gateway_reason reason;
 	__u32 index = w->flow.peer;
 
 	peer = bpf_map_lookup_elem(&gateway_peer, &index);
 	if (!peer || !(peer->flags & TUNNEL_UP))
 		return GATEWAY_NO_PEER;
-	if (hook_is_gso(ctx, hook))
-		return GATEWAY_UNFINISHED;
-	reason = lan_fits(w, peer);
-	if (reason == GATEWAY_TTL)
-		lan_tell(ctx, hook, w, TELL_EXCEEDED, link, egress);
-	else if (reason == GATEWAY_TOO_LONG && w->view.fixed)
-		lan_tell(ctx, hook, w, TELL_TOO_LONG, link, egress);
-	else if (reason == GATEWAY_TOO_LONG && hook == HOOK_XDP)
-		return GATEWAY_TO_TC;
-	if (reason != GATEWAY_GOES_ON)
-		return reason;
+	admitted = lan_admit(ctx, hook, w, peer, link, egress);
+	if (admitted != GATEWAY_GOES_ON && admitted != GATEWAY_CUT)
+		return admitted;
 	reason = lan_translate(w);
 	if (reason != GATEWAY_GOES_ON)
 		return reason;
@@ -160,9 +182,12 @@ static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, s
 	    !frame_address(ctx, hook, peer->dst_mac, peer->src_mac, w->view.v6))
 		return GATEWAY_SEND_FAILED;
 	egress->ifindex = peer->ifindex;
-	if (peer->flags & TUNNEL_STRAIGHT)
-		return GATEWAY_STRAIGHT;
-	return give_sealed(ctx, hook, peer, w->flow.peer, w->flow.host, w->view.bytes);
+	reason = GATEWAY_STRAIGHT;
+	if (!(peer->flags & TUNNEL_STRAIGHT))
+		reason = give_sealed(ctx, hook, peer, index, w->flow.host, w->view.bytes);
+	if (admitted == GATEWAY_CUT && reason != GATEWAY_SEND_FAILED)
+		return admitted;
+	return reason;
 }
 
 static __always_inline int lan_run(void *ctx, enum hook hook)

@@ -353,7 +353,7 @@ void gfix_clear(struct gfix *fx)
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
 		empty_map(fx, maps[i]);
 	fx->sequence = 1;
-	fx->gso_size = fx->gso_segments = 0;
+	fx->gso_size = fx->gso_segments = fx->mark = 0;
 	fill_conf(fx);
 	fill_hosts(fx);
 	fill_peers(fx);
@@ -375,6 +375,7 @@ void gfix_run(struct gfix *fx, enum gfix_program program, const struct packet *i
 	bool up = program == GFIX_UP_XDP || program == GFIX_UP_TC;
 	struct xdp_md xdp = { .data_end = in->len, .ingress_ifindex = up ? fx->up : fx->lan };
 	struct __sk_buff skb = { .ifindex = xdp.ingress_ifindex,
+				 .mark = fx->mark,
 				 .gso_size = fx->gso_size,
 				 .gso_segs = fx->gso_segments };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->len,

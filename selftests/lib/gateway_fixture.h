@@ -30,8 +30,8 @@ struct gfix {
 	struct ring_buffer *ring;
 	struct gateway_event event[GFIX_EVENTS];
 	int events;
-	__u64 sequence; /* of the next packet that a waypoint seals */
-	__u32 gso_size, gso_segments;
+	__u64 sequence;			    /* of the next packet that a waypoint seals */
+	__u32 gso_size, gso_segments, mark; /* of what tc is given */
 };
 
 struct gfix_result {
