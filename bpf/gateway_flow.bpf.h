@@ -3,6 +3,8 @@
  * Flows (AVES 3.2, 5.3): an initiator's packet makes or refreshes one, a responder's packet and
  * both sides' errors find it. A record is read by all CPUs; it changes whole, but for `fins`,
  * `seen_ns`.
+ *
+ * The global functions look the room up again: to 6.1 an argument is memory, and no map's key.
  */
 #ifndef ISTHMUS_BPF_GATEWAY_FLOW_H
 #define ISTHMUS_BPF_GATEWAY_FLOW_H
@@ -235,8 +237,9 @@ static __always_inline void flow_fresh(struct work *w, const struct view *v, __u
 }
 
 /* Makes or refreshes the flow of w->view, and says in w->to what the responder is sent. */
-int flow_of_initiator(struct work *w)
+int flow_of_initiator(void)
 {
+	struct work *w = work_room();
 	const struct gateway_conf *conf = conf_find();
 	int result = FLOW_MADE;
 	bool ported, masked;
@@ -348,8 +351,9 @@ static __always_inline int flow_by_view(struct work *w, const struct view *v,
 }
 
 /* Finds the flow of w->view, and says in w->to what the initiator is sent. */
-int flow_of_responder(struct work *w)
+int flow_of_responder(void)
 {
+	struct work *w = work_room();
 	const struct gateway_conf *conf = conf_find();
 
 	if (!w || !conf)
@@ -368,8 +372,9 @@ int flow_of_responder(struct work *w)
 /* ---- of what an error quotes */
 
 /* Of an error from inside, about an initiator's packet as the responder is sent it. */
-int flow_of_quoted_in(struct work *w)
+int flow_of_quoted_in(void)
 {
+	struct work *w = work_room();
 	const struct gateway_conf *conf = conf_find();
 	int result = FLOW_UNKNOWN;
 	struct view *q;
@@ -414,8 +419,9 @@ static __always_inline int quoted_unmask(struct work *w, const struct view *q)
 }
 
 /* Of an error from outside, about a responder's packet as it went outside. */
-int flow_of_quoted_out(struct work *w)
+int flow_of_quoted_out(void)
 {
+	struct work *w = work_room();
 	const struct gateway_conf *conf = conf_find();
 	struct view *q;
 	int result;

@@ -11,7 +11,7 @@ static __always_inline enum gateway_reason lan_error(struct work *w)
 		return GATEWAY_OTHER;
 	if (w->quoted.kind == VIEW_ERROR || w->quoted.v6 != w->view.v6)
 		return GATEWAY_OTHER;
-	return flow_of_quoted_in(w) == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
+	return flow_of_quoted_in() == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
 }
 
 /* Is it of a flow? w->flow and w->to say which and what becomes of it. */
@@ -21,7 +21,7 @@ int lan_find(struct work *w)
 		return GATEWAY_OTHER;
 	if (w->view.kind == VIEW_ERROR)
 		return lan_error(w);
-	return flow_of_responder(w) == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
+	return flow_of_responder() == FLOW_FOUND ? GATEWAY_GOES_ON : GATEWAY_OTHER;
 }
 
 /* TTL and length, before anything is changed. */

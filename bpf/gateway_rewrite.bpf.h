@@ -169,49 +169,60 @@ int error_rewrite(struct work *w)
 	return view_rewrite(w, &w->view, &w->to);
 }
 
+/*
+ * Where a SYN's MSS stands in the head; 0: nowhere. The place is kept in memory, where the verifier
+ * forgets what it knew of it, so that it follows each step once and not all ways to it.
+ */
+static __always_inline __u32 mss_find(struct work *w, __u32 end)
+{
+	volatile __u32 *place = &w->option;
+	__u8 *option;
+	__u32 at;
+
+	for (int i = 0; i < TCP_OPTIONS; i++) {
+		at = *place;
+		if (at >= end)
+			return 0;
+		option = head_at(w, at, 2);
+		if (!option || option[0] == TCP_OPT_END)
+			return 0;
+		if (option[0] == TCP_OPT_NOP) {
+			*place = at + 1;
+			continue;
+		}
+		if (option[0] == TCP_OPT_MSS)
+			return option[1] == 4 && at + 4 <= end ? at + 2 : 0;
+		if (option[1] < 2)
+			return 0;
+		*place = at + option[1];
+	}
+	return 0;
+}
+
 /* A SYN's MSS is at most `mss`, so that what answers it fits into the tunnel. */
 int mss_clamp(struct work *w, __u32 mss)
 {
-	__u32 at, end;
-	__u8 *tcp, *option;
+	__u32 at, l4, delta;
 	__be16 *value;
+	__u8 *tcp;
 
 	if (!w)
 		return -1;
-	at = w->view.l4;
-	tcp = head_at(w, at, sizeof(struct tcphdr));
+	l4 = w->view.l4;
+	tcp = head_at(w, l4, sizeof(struct tcphdr));
 	if (!tcp)
 		return -1;
-	end = at + (tcp[12] >> 4) * 4;
-	at += sizeof(struct tcphdr);
-	for (int i = 0; i < TCP_OPTIONS; i++) {
-		if (at >= end)
-			break;
-		option = head_at(w, at, 2);
-		if (!option || option[0] == TCP_OPT_END)
-			break;
-		if (option[0] == TCP_OPT_NOP) {
-			at++;
-			continue;
-		}
-		if (option[0] == TCP_OPT_MSS && option[1] == 4 && at + 4 <= end)
-			goto found;
-		if (option[1] < 2)
-			break;
-		at += option[1];
-	}
-	return 0;
-found:
-	value = head_at(w, at + 2, 2);
-	if (!value || bpf_ntohs(*value) <= mss)
+	w->option = l4 + sizeof(struct tcphdr);
+	at = mss_find(w, l4 + (tcp[12] >> 4) * 4);
+	value = head_at(w, at, 2);
+	if (!at || !value || bpf_ntohs(*value) <= mss)
 		return 0;
-	/* An option may begin at an odd place, and a checksum's words do not. */
-	at -= w->view.l4;
-	end = word_delta(*value, bpf_htons(mss));
+	delta = word_delta(*value, bpf_htons(mss));
 	*value = bpf_htons(mss);
-	if (at & 1)
-		end = __builtin_bswap16(csum_fold(end));
-	view_fix_check(w, &w->view, end);
+	/* An option may begin at an odd place, and a checksum's words do not. */
+	if ((at - l4) & 1)
+		delta = __builtin_bswap16(csum_fold(delta));
+	view_fix_check(w, &w->view, delta);
 	return 1;
 }
 

@@ -95,7 +95,7 @@ static __always_inline enum gateway_reason up_error(struct work *w)
 		return GATEWAY_MALFORMED;
 	if (w->quoted.kind == VIEW_ERROR || w->quoted.v6 != w->view.v6)
 		return GATEWAY_NO_FLOW;
-	if (flow_of_quoted_out(w) != FLOW_FOUND)
+	if (flow_of_quoted_out() != FLOW_FOUND)
 		return GATEWAY_NO_FLOW;
 	return head_translate(w) == GATEWAY_GOES_ON ? GATEWAY_DELIVERED : GATEWAY_UNTRANSLATABLE;
 }
@@ -117,7 +117,7 @@ int up_translate(struct work *w)
 		return GATEWAY_TOO_LONG;
 	if (w->view.kind == VIEW_ERROR)
 		return up_error(w);
-	result = flow_of_initiator(w);
+	result = flow_of_initiator();
 	if (result == FLOW_NO_FAMILY)
 		return GATEWAY_UNTRANSLATABLE;
 	if (result <= FLOW_UNKNOWN)
