@@ -41,10 +41,10 @@ static __always_inline int finish(enum hook hook, enum gateway_reason reason, __
 	return bpf_redirect(egress->ifindex, 0);
 }
 
-static __always_inline const struct gateway_link *link_of(void *ctx, enum hook hook, __u8 side)
+static __always_inline const struct tunnel_link *link_of(void *ctx, enum hook hook, __u8 side)
 {
 	const struct gateway_conf *conf = conf_find();
-	const struct gateway_link *link;
+	const struct tunnel_link *link;
 
 	link = conf ? link_find(conf, hook_ifindex(ctx, hook)) : NULL;
 	return link && link->side == side && frame_is_ours(ctx, hook, link) ? link : NULL;
@@ -103,7 +103,7 @@ static __always_inline int up_run(void *ctx, enum hook hook)
 	struct work *w = work_room();
 	struct egress egress = {};
 
-	if (w && link_of(ctx, hook, GATEWAY_UPLINK)) {
+	if (w && link_of(ctx, hook, TUNNEL_UPLINK)) {
 		w->now = bpf_ktime_get_coarse_ns();
 		reason = take_sealed(ctx, hook, w);
 		if (reason == GATEWAY_GOES_ON)
@@ -118,7 +118,7 @@ static __always_inline int up_run(void *ctx, enum hook hook)
  * initiator's.
  */
 static __always_inline void lan_tell(void *ctx, enum hook hook, struct work *w, enum tell what,
-				     const struct gateway_link *link, struct egress *egress)
+				     const struct tunnel_link *link, struct egress *egress)
 {
 	w->to.src = w->view.dst;
 	if (w->view.v6 && !addr_is_none(&link->inside6))
@@ -135,7 +135,7 @@ static __always_inline void lan_tell(void *ctx, enum hook hook, struct work *w, 
 /* May w->view go on, whole or, if GATEWAY_CUT, as a fragment of it? */
 static __always_inline enum gateway_reason lan_admit(void *ctx, enum hook hook, struct work *w,
 						     const struct tunnel_peer *peer,
-						     const struct gateway_link *link,
+						     const struct tunnel_link *link,
 						     struct egress *egress)
 {
 	enum gateway_reason reason;
@@ -162,7 +162,7 @@ static __always_inline enum gateway_reason lan_admit(void *ctx, enum hook hook, 
 }
 
 static __always_inline enum gateway_reason lan_send(void *ctx, enum hook hook, struct work *w,
-						    const struct gateway_link *link,
+						    const struct tunnel_link *link,
 						    struct egress *egress)
 {
 	enum gateway_reason admitted, reason;
@@ -194,11 +194,11 @@ static __always_inline int lan_run(void *ctx, enum hook hook)
 {
 	__u32 packets = hook_packets(ctx, hook), length = hook_length(ctx, hook);
 	enum gateway_reason reason = GATEWAY_OTHER;
-	const struct gateway_link *link;
+	const struct tunnel_link *link;
 	struct work *w = work_room();
 	struct egress egress = {};
 
-	link = link_of(ctx, hook, GATEWAY_LAN);
+	link = link_of(ctx, hook, TUNNEL_LAN);
 	if (w && link && !head_load(ctx, hook, w) && view_parse(w, &w->view, 0, 1) == 1) {
 		w->now = bpf_ktime_get_coarse_ns();
 		reason = lan_find(w);

@@ -6,8 +6,7 @@
 #include "gateway_head.bpf.h"
 
 /* An untagged IP packet to this machine's own MAC. */
-static __always_inline bool frame_is_ours(void *ctx, enum hook hook,
-					  const struct gateway_link *link)
+static __always_inline bool frame_is_ours(void *ctx, enum hook hook, const struct tunnel_link *link)
 {
 	struct ethhdr *eth;
 	void *end;

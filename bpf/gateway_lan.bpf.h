@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What a responder sends, on its way into the tunnel (AVES 3.2, steps 4 and 5). */
-#ifndef ISTHMUS_BPF_GATEWAY_LAN_H
-#define ISTHMUS_BPF_GATEWAY_LAN_H
+#ifndef ISTHMUS_BPF_TUNNEL_LAN_H
+#define ISTHMUS_BPF_TUNNEL_LAN_H
 
 #include "gateway_up.bpf.h"
 
@@ -28,7 +28,7 @@ int lan_find(struct work *w)
 static __always_inline enum gateway_reason lan_fits(struct work *w, const struct tunnel_peer *peer)
 {
 	const struct gateway_conf *conf = conf_find();
-	const struct gateway_link *link;
+	const struct tunnel_link *link;
 
 	if (w->view.ttl <= 1)
 		return GATEWAY_TTL;

@@ -54,7 +54,7 @@ static __always_inline enum gateway_reason take_sealed(void *ctx, enum hook hook
 
 	if (!conf)
 		return GATEWAY_OTHER;
-	kind = tunnel_find(ctx, hook, conf->port, found);
+	kind = tunnel_find(ctx, hook, conf->common.port, found);
 	if (kind == TUNNEL_NONE)
 		return GATEWAY_OTHER;
 	if (kind == TUNNEL_AGENTS)

@@ -7,13 +7,13 @@
 #include "gateway_family.bpf.h"
 #include "gateway_tell.bpf.h"
 
-static __always_inline const struct gateway_link *link_find(const struct gateway_conf *conf,
-							    __u32 ifindex)
+static __always_inline const struct tunnel_link *link_find(const struct gateway_conf *conf,
+							   __u32 ifindex)
 {
 #pragma unroll
-	for (int i = 0; i < GATEWAY_LINKS; i++)
-		if (conf->link[i].ifindex == ifindex)
-			return &conf->link[i];
+	for (int i = 0; i < TUNNEL_LINKS; i++)
+		if (conf->common.link[i].ifindex == ifindex)
+			return &conf->common.link[i];
 	return NULL;
 }
 
@@ -32,7 +32,7 @@ static __always_inline void event_ask(const struct work *w)
 int host_find(struct work *w)
 {
 	const struct gateway_conf *conf = conf_find();
-	const struct gateway_link *link;
+	const struct tunnel_link *link;
 	struct gateway_host *host;
 	__u32 number;
 

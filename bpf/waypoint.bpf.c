@@ -417,7 +417,7 @@ static __always_inline enum waypoint_reason waypoint_handle(void *ctx, enum hook
 	if (!conf || !frame_is_ours(ctx, hook))
 		return WAYPOINT_OTHER;
 	now = bpf_ktime_get_coarse_ns();
-	kind = tunnel_find(ctx, hook, conf->port, &found);
+	kind = tunnel_find(ctx, hook, conf->common.port, &found);
 	if (unlikely(kind != TUNNEL_NONE) && kind != TUNNEL_AGENTS && found_is_initiators(&found))
 		kind = TUNNEL_NONE;
 	switch (kind) {

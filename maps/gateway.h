@@ -55,7 +55,6 @@
 #define GATEWAY_FLOWS	    131072
 #define GATEWAY_PAIRS	    65536
 #define GATEWAY_FRAGS	    8192
-#define GATEWAY_LINKS	    8
 #define GATEWAY_LOW_PORT    61000 /* masked: outside ip_local_port_range's default */
 #define GATEWAY_HIGH_PORT   65535
 #define GATEWAY_ERRORS_A_S  10 /* ICMP errors a second to one address */
@@ -94,48 +93,14 @@ enum gateway_reason {
 		GATEWAY_REASON_COUNT,
 };
 
-enum gateway_side { GATEWAY_UPLINK = 1, GATEWAY_LAN };
-
-enum gateway_hook {
-	GATEWAY_HOOK_NONE,
-	GATEWAY_HOOK_TC,
-	GATEWAY_HOOK_XDP,
-	GATEWAY_HOOK_XDP_GENERIC,
-};
-
-/* One device that the programs are on. With XDP the tc program is there too: it cuts. */
-struct gateway_link {
-	__u32 ifindex; /* 0 = this place is empty */
-	__u8 mac[6];
-	__u16 mtu;    /* bytes of an IP packet */
-	__u8 side;    /* enum gateway_side */
-	__u8 hook;    /* enum gateway_hook */
-	__u8 tc_link; /* 1 = TCX link, 0 = clsact filter, 2 = in a qdisc of ours */
-	__u8 pad;
-	__u16 tc_prio;
-	__u16 pad2;
-	__u32 tc_handle;
-	__be32 inside;		     /* LAN: this machine's address there, to mask with; 0 = none */
-	struct isthmus_addr inside6; /* the same in IPv6; :: = none */
-};
-
-_Static_assert(sizeof(struct gateway_link) == 44, "gateway_link is an ABI");
-
 struct gateway_conf {
-	__u32 abi;  /* GATEWAY_ABI */
-	__u8 links; /* places of `link` in use, from the first */
-	__u8 pad;
-	__be16 port; /* UDP port of the tunnel: ours, where waypoints send to */
-	__u64 netns; /* inode of the network namespace that it is attached in */
+	struct tunnel_conf common;
 	__u64 icmp_ns, udp_ns, tcp_ns, other_ns, linger_ns, frag_ns; /* idle times */
 	__u16 low_port, high_port; /* masked flows; host byte order */
-	__u32 pad2;
-	__u8 prefix64[12]; /* RFC 6052 /96; all zero = none */
-	__u32 pad3;
-	struct gateway_link link[GATEWAY_LINKS];
+	__u8 prefix64[12];	   /* RFC 6052 /96; all zero = none */
 };
 
-_Static_assert(sizeof(struct gateway_conf) == 440, "gateway_conf is an ABI");
+_Static_assert(sizeof(struct gateway_conf) == 432, "gateway_conf is an ABI");
 
 enum gateway_mode { GATEWAY_PLAIN = 1, GATEWAY_MASKED, GATEWAY_AWARE };
 

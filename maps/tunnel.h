@@ -115,4 +115,46 @@ struct tunnel_window {
 
 _Static_assert(sizeof(struct tunnel_window) == 16 + TUNNEL_WINDOW / 8, "an ABI");
 
+/* ---- what both datapaths' configurations begin with: the loader writes it */
+
+#define TUNNEL_LINKS 8
+
+enum tunnel_side { TUNNEL_UPLINK = 1, TUNNEL_LAN };
+
+enum tunnel_hook {
+	TUNNEL_HOOK_NONE,
+	TUNNEL_HOOK_TC,
+	TUNNEL_HOOK_XDP,
+	TUNNEL_HOOK_XDP_GENERIC,
+};
+
+/* One device that the programs are on. With XDP the tc program is there too: it cuts. */
+struct tunnel_link {
+	__u32 ifindex; /* 0 = this place is empty */
+	__u8 mac[6];
+	__u16 mtu;    /* bytes of an IP packet */
+	__u8 side;    /* enum tunnel_side */
+	__u8 hook;    /* enum tunnel_hook */
+	__u8 tc_link; /* 1 = TCX link, 0 = clsact filter, 2 = in a qdisc of ours */
+	__u8 pad;
+	__u16 tc_prio;
+	__u16 pad2;
+	__u32 tc_handle;
+	__be32 inside; /* a gateway's LAN: our address there, to mask with; 0 = none */
+	struct isthmus_addr inside6; /* the same in IPv6; :: = none */
+};
+
+_Static_assert(sizeof(struct tunnel_link) == 44, "tunnel_link is an ABI");
+
+struct tunnel_conf {
+	__u32 abi;  /* WAYPOINT_ABI, GATEWAY_ABI */
+	__u8 links; /* places of `link` in use, from the first */
+	__u8 pad;
+	__be16 port; /* UDP port of the tunnel, here */
+	__u64 netns; /* inode of the network namespace that it is attached in */
+	struct tunnel_link link[TUNNEL_LINKS];
+};
+
+_Static_assert(sizeof(struct tunnel_conf) == 368, "tunnel_conf is an ABI");
+
 #endif

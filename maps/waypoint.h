@@ -65,7 +65,6 @@
 #define WAYPOINT_CONNS	     262144
 #define WAYPOINT_SOURCES     65536
 #define WAYPOINT_HOSTS6	     65536
-#define WAYPOINT_LINKS	     8
 #define WAYPOINT_EVENT_BYTES (1 << 20)
 
 /* X(name, verdict, text): as in the other datapaths. */
@@ -107,38 +106,13 @@ enum waypoint_reason {
 		WAYPOINT_REASON_COUNT,
 };
 
-enum waypoint_hook {
-	WAYPOINT_HOOK_NONE,
-	WAYPOINT_HOOK_TC,
-	WAYPOINT_HOOK_XDP,
-	WAYPOINT_HOOK_XDP_GENERIC,
-};
-
-/* One device that the programs are on. With XDP the tc program is there too: it cuts. */
-struct waypoint_link {
-	__u32 ifindex; /* 0 = this place is empty */
-	__u8 mac[6];
-	__u16 mtu;    /* bytes of an IP packet */
-	__u8 hook;    /* enum waypoint_hook */
-	__u8 tc_link; /* 1 = TCX link, 0 = clsact filter, 2 = in a qdisc of ours */
-	__u16 tc_prio;
-	__u32 tc_handle;
-};
-
-_Static_assert(sizeof(struct waypoint_link) == 20, "waypoint_link is an ABI");
-
 struct waypoint_conf {
-	__u32 abi;  /* WAYPOINT_ABI */
-	__u8 links; /* places of `link` in use, from the first */
-	__u8 pad;
-	__be16 port; /* UDP port of the tunnel */
-	__u64 netns; /* inode of the network namespace that it is attached in */
+	struct tunnel_conf common;
 	/* Idle times, nanoseconds: WAYPOINT_*_S unless told. */
 	__u64 icmp_ns, udp_ns, tcp_ns, mixed_ns, http_ns, linger_ns, fresh_ns, reject_ns;
-	struct waypoint_link link[WAYPOINT_LINKS];
 };
 
-_Static_assert(sizeof(struct waypoint_conf) == 240, "waypoint_conf is an ABI");
+_Static_assert(sizeof(struct waypoint_conf) == 432, "waypoint_conf is an ABI");
 
 /* A waypoint address. */
 struct waypoint_addr {

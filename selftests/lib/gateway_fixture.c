@@ -134,9 +134,9 @@ __u32 gfix_vni(int peer)
 static void fill_conf(struct gfix *fx)
 {
 	struct gateway_conf conf = {
-		.abi = GATEWAY_ABI,
-		.links = 2,
-		.port = htons(TUNNEL_PORT),
+		.common.abi = GATEWAY_ABI,
+		.common.links = 2,
+		.common.port = htons(TUNNEL_PORT),
 		.icmp_ns = GATEWAY_ICMP_S * SECOND_NS,
 		.udp_ns = GATEWAY_UDP_S * SECOND_NS,
 		.tcp_ns = GATEWAY_TCP_S * SECOND_NS,
@@ -147,14 +147,14 @@ static void fill_conf(struct gfix *fx)
 		.high_port = GATEWAY_HIGH_PORT,
 	};
 	struct isthmus_addr inside = GFIX_INSIDE, inside6 = GFIX_INSIDE6;
-	struct gateway_link *up = &conf.link[0], *lan = &conf.link[1];
+	struct tunnel_link *up = &conf.common.link[0], *lan = &conf.common.link[1];
 	struct stat self;
 
 	memcpy(conf.prefix64, prefix64, 12);
 	if (!stat("/proc/self/ns/net", &self))
-		conf.netns = self.st_ino;
-	*up = (struct gateway_link){ .ifindex = fx->up, .mtu = GFIX_MTU, .side = GATEWAY_UPLINK };
-	*lan = (struct gateway_link){ .ifindex = fx->lan, .mtu = GFIX_MTU, .side = GATEWAY_LAN };
+		conf.common.netns = self.st_ino;
+	*up = (struct tunnel_link){ .ifindex = fx->up, .mtu = GFIX_MTU, .side = TUNNEL_UPLINK };
+	*lan = (struct tunnel_link){ .ifindex = fx->lan, .mtu = GFIX_MTU, .side = TUNNEL_LAN };
 	memcpy(up->mac, fx->up_mac, 6);
 	memcpy(lan->mac, fx->lan_mac, 6);
 	memcpy(&lan->inside, inside.b + 12, 4);

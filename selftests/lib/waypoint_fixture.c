@@ -135,9 +135,9 @@ void wfix_bind(const struct wfix *fx, const struct isthmus_addr *initiator,
 static void fill_conf(const struct wfix *fx)
 {
 	struct waypoint_conf conf = {
-		.abi = WAYPOINT_ABI,
-		.links = 1,
-		.port = htons(TUNNEL_PORT),
+		.common.abi = WAYPOINT_ABI,
+		.common.links = 1,
+		.common.port = htons(TUNNEL_PORT),
 		.icmp_ns = WAYPOINT_ICMP_S * WFIX_S,
 		.udp_ns = WAYPOINT_UDP_S * WFIX_S,
 		.tcp_ns = WAYPOINT_TCP_S * WFIX_S,
@@ -146,7 +146,7 @@ static void fill_conf(const struct wfix *fx)
 		.linger_ns = WAYPOINT_LINGER_S * WFIX_S,
 		.fresh_ns = WAYPOINT_FRESH_S * WFIX_S,
 		.reject_ns = WAYPOINT_REJECT_S * WFIX_S,
-		.link = { { .ifindex = fx->net, .mtu = 1500 } },
+		.common.link = { { .ifindex = fx->net, .mtu = 1500 } },
 	};
 	struct waypoint_host6 host6 = { .peer = WFIX_G1, .host = HOST6 };
 	struct waypoint_addr first = { .number = 0 }, second = { .number = 1 };
