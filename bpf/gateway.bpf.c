@@ -9,6 +9,7 @@
  */
 #include "gateway_lan.bpf.h"
 #include "gateway_cut.bpf.h"
+#include "gateway_finish.bpf.h"
 #include "gateway_tunnel.bpf.h"
 
 struct egress {
@@ -140,7 +141,7 @@ static __always_inline enum gateway_reason lan_admit(void *ctx, enum hook hook, 
 {
 	enum gateway_reason reason;
 
-	if (hook_is_gso(ctx, hook))
+	if (hook_is_gso(ctx, hook) || finish_is_missing(ctx, hook, w))
 		return GATEWAY_UNFINISHED;
 	reason = lan_fits(w, peer);
 	if (likely(reason == GATEWAY_GOES_ON))

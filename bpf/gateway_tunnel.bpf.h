@@ -6,6 +6,9 @@
 #include "gateway_frame.bpf.h"
 #include "gateway_tell.bpf.h"
 
+#define GATEWAY_AF_INET	 2
+#define GATEWAY_AF_INET6 10
+
 /* A verified packet, the newest, came from where its peer was not before. */
 static __always_inline void event_moved(const struct work *w, const struct tunnel_found *found)
 {
@@ -39,9 +42,33 @@ static __always_inline enum gateway_reason tunnel_reason(enum tunnel_opened open
 		return GATEWAY_FORGED;
 	case TUNNEL_REPLAYED:
 		return GATEWAY_REPLAYED;
+	case TUNNEL_CONGESTED:
+		return GATEWAY_MALFORMED;
 	default:
 		return GATEWAY_SEND_FAILED;
 	}
+}
+
+/*
+ * To the tunnel's port, and of no tunnel of ours: to this machine it is dropped for `reason`;
+ * others' pass through a gateway that is their router too.
+ */
+static __always_inline enum gateway_reason
+others_pass(void *ctx, enum hook hook, const struct tunnel_found *found, enum gateway_reason reason)
+{
+	struct bpf_fib_lookup fib = { .ifindex = hook_ifindex(ctx, hook) };
+
+	if (addr_is_v4(&found->destination)) {
+		fib.family = GATEWAY_AF_INET;
+		fib.ipv4_src = *(__be32 *)&found->source.b[12];
+		fib.ipv4_dst = *(__be32 *)&found->destination.b[12];
+	} else {
+		fib.family = GATEWAY_AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, &found->source, 16);
+		__builtin_memcpy(fib.ipv6_dst, &found->destination, 16);
+	}
+	return bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_SUCCESS ? GATEWAY_OTHER
+										     : reason;
 }
 
 /* Verifies a tunnel packet and leaves its inner one in the frame. */
@@ -60,11 +87,13 @@ static __always_inline enum gateway_reason take_sealed(void *ctx, enum hook hook
 	if (kind == TUNNEL_AGENTS)
 		return GATEWAY_CONTROL;
 	if (kind != TUNNEL_DATA)
-		return GATEWAY_MALFORMED;
+		return others_pass(ctx, hook, found, GATEWAY_MALFORMED);
 	if (hook_is_gso(ctx, hook))
 		return GATEWAY_UNFINISHED;
 	reason = tunnel_reason(
 		tunnel_open(ctx, hook, found, &gateway_key, &gateway_window, w->now, &w->peer));
+	if (reason == GATEWAY_VNI_UNKNOWN)
+		return others_pass(ctx, hook, found, reason);
 	if (reason != GATEWAY_GOES_ON)
 		return reason;
 	w->number = found->host;

@@ -7,30 +7,8 @@
 #ifndef ISTHMUS_BPF_WAYPOINT_FINISH_H
 #define ISTHMUS_BPF_WAYPOINT_FINISH_H
 
+#include "lib/finish.bpf.h"
 #include "waypoint_ip.bpf.h"
-
-#define FINISH_CHUNK  64
-#define FINISH_CHUNKS 1024
-
-/* The folded sum of `length` bytes from `at`, or -1. Rarely called: it needs not be fast. */
-__noinline int finish_sum(struct __sk_buff *skb, __u32 at, __u32 length)
-{
-	__u32 chunk[FINISH_CHUNK / 4], left;
-	__s64 sum = 0;
-
-	for (int i = 0; i < FINISH_CHUNKS && length >= FINISH_CHUNK; i++) {
-		if (bpf_skb_load_bytes(skb, at, chunk, FINISH_CHUNK))
-			return -1;
-		sum = bpf_csum_diff(NULL, 0, chunk, FINISH_CHUNK, sum);
-		at += FINISH_CHUNK;
-		length -= FINISH_CHUNK;
-	}
-	left = length & (FINISH_CHUNK - 1);
-	__builtin_memset(chunk, 0, sizeof(chunk));
-	if (left && bpf_skb_load_bytes(skb, at, chunk, left))
-		return -1;
-	return csum_fold(bpf_csum_diff(NULL, 0, chunk, FINISH_CHUNK, sum));
-}
 
 /* The pseudo-header's sum, which stands in the place of a checksum that is to be finished. */
 static __always_inline __u16 finish_pseudo(const struct ip *p, __u32 l4_bytes)

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "selftests/lib/assume.h"
 #include "selftests/lib/gateway_fixture.h"
 #include "selftests/lib/seal.h"
 
@@ -332,6 +333,71 @@ static void not_a_tunnel(void **state)
 	assert_true(gfix_becomes(&fx, GFIX_UP_TC, &frame, GATEWAY_DELIVERED, NULL));
 }
 
+/* Others' tunnels pass a gateway that is a router; what is for this machine does not. */
+static void others(void **state)
+{
+	struct packet frame, passing;
+
+	(void)state;
+	assume_run("ip addr add 203.0.113.1/24 dev uplink");
+	assume_run("ip route add 198.51.100.0/24 via 203.0.113.9");
+	assume_run("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:09 dev uplink");
+	assume_run("sysctl -qw net.ipv4.conf.uplink.forwarding=1");
+	sealed(&frame);
+	packet_put16(frame.b + seal_geneve_at(&frame) + 4, 0xeeee);
+	passing = frame;
+	packet_put32(passing.b + 30, 0xc6336405);
+	for (int i = 0; i < 2; i++) {
+		assert_true(gfix_becomes(&fx, ups[i], &frame, GATEWAY_VNI_UNKNOWN, &frame));
+		assert_true(gfix_becomes(&fx, ups[i], &passing, GATEWAY_OTHER, &passing));
+	}
+	frame.b[seal_geneve_at(&frame)] = 2;
+	passing.b[seal_geneve_at(&frame)] = 2;
+	for (int i = 0; i < 2; i++) {
+		assert_true(gfix_becomes(&fx, ups[i], &frame, GATEWAY_MALFORMED, &frame));
+		assert_true(gfix_becomes(&fx, ups[i], &passing, GATEWAY_OTHER, &passing));
+	}
+	assume_run("ip addr flush dev uplink");
+}
+
+/* What a router has marked on the outer header (RFC 6040). */
+static void congestion(void **state)
+{
+	static const struct {
+		__u8 inner, outer;
+		int after; /* -1: it cannot be told, so the packet is dropped */
+	} marks[] = { { 0, 0, 0 }, { 0, 1, 0 }, { 0, 2, 0 }, { 0, 3, -1 }, { 1, 0, 1 },
+		      { 1, 2, 1 }, { 1, 3, 3 }, { 2, 0, 2 }, { 2, 1, 1 },  { 2, 2, 2 },
+		      { 2, 3, 3 }, { 3, 0, 3 }, { 3, 1, 3 }, { 3, 3, 3 } };
+	struct packet_spec spec = { .src = GFIX_INITIATOR, .dst = GFIX_WAYPOINT, .data_len = 9 };
+	struct packet frame, want;
+	__u8 mac[6];
+
+	(void)state;
+	gfix_host_mac(GFIX_PLAIN, mac);
+	for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
+		for (int j = 0; j < 2; j++) {
+			spec.tos = 0xb8 | marks[i].inner;
+			spec.dst = (struct isthmus_addr)GFIX_WAYPOINT;
+			spec.ttl = 64;
+			packet_build(&spec, &inner);
+			sealed(&frame);
+			frame.b[15] = (frame.b[15] & ~3) | marks[i].outer;
+			if (marks[i].after < 0) {
+				assert_true(
+					gfix_becomes(&fx, ups[j], &frame, GATEWAY_MALFORMED, NULL));
+				continue;
+			}
+			spec.tos = 0xb8 | marks[i].after;
+			spec.dst = gfix_host_addr(GFIX_PLAIN);
+			spec.ttl = 63;
+			packet_build(&spec, &want);
+			gfix_frame(&want, mac, fx.lan_mac);
+			assert_true(gfix_becomes(&fx, ups[j], &frame, GATEWAY_DELIVERED, &want));
+		}
+	}
+}
+
 /* From another address: the agent hears of it, of a verified and newest packet only. */
 static void moved(void **state)
 {
@@ -370,6 +436,8 @@ int main(void)
 		cmocka_unit_test_setup(truncated, fill),
 		cmocka_unit_test_setup(malformed_inside, fill),
 		cmocka_unit_test_setup(not_a_tunnel, fill),
+		cmocka_unit_test_setup(others, fill),
+		cmocka_unit_test_setup(congestion, fill),
 		cmocka_unit_test_setup(moved, fill),
 	};
 
