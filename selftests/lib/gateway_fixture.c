@@ -526,3 +526,38 @@ void gfix_answer(const struct gfix *fx, int peer, __u32 host, __u64 sequence,
 	seal_packet(&seal, inner, frame);
 	gfix_frame(frame, record.dst_mac, record.src_mac);
 }
+
+/* ---- attaching */
+
+static int attach_tc(__u32 ifindex, int program)
+{
+	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program);
+	int err = bpf_tc_hook_create(&at);
+
+	return err ?: bpf_tc_attach(&at, &options);
+}
+
+int gfix_attach(struct gfix *fx, bool xdp)
+{
+	int err = attach_tc(fx->up, fx->program[GFIX_UP_TC]);
+
+	err = err ?: attach_tc(fx->lan, fx->program[GFIX_LAN_TC]);
+	if (!xdp)
+		return err;
+	err = err ?: bpf_xdp_attach(fx->up, fx->program[GFIX_UP_XDP], XDP_FLAGS_SKB_MODE, NULL);
+	return err ?: bpf_xdp_attach(fx->lan, fx->program[GFIX_LAN_XDP], XDP_FLAGS_SKB_MODE, NULL);
+}
+
+void gfix_detach(struct gfix *fx)
+{
+	const __u32 ifindex[2] = { fx->up, fx->lan };
+
+	for (int i = 0; i < 2; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex[i],
+			    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+		bpf_xdp_detach(ifindex[i], XDP_FLAGS_SKB_MODE, NULL);
+		bpf_tc_hook_destroy(&at);
+	}
+}

@@ -128,4 +128,8 @@ void gfix_icmp_build(const struct gfix_icmp *icmp, struct packet *packet);
 
 __u64 gfix_now(void);
 
+/* Attaches both programs at tc, and at XDP (generic) too if `xdp`: then tc cuts. -errno. */
+int gfix_attach(struct gfix *fx, bool xdp);
+void gfix_detach(struct gfix *fx);
+
 #endif
