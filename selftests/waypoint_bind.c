@@ -216,7 +216,7 @@ static void age_bind(const struct isthmus_addr *initiator, __u64 idle_s)
 
 	assert_true(wfix_get(&fx, "waypoint_bind", &pair, &bind));
 	bind.seen_ns = wfix_now() - idle_s * WFIX_S;
-	bind.fresh_ns = bind.seen_ns;
+	bind.fresh_ns = 0; /* long ago, even on a machine that was just started */
 	wfix_put(&fx, "waypoint_bind", &pair, &bind);
 }
 

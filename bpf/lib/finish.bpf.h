@@ -27,8 +27,11 @@ __noinline int finish_sum(struct __sk_buff *skb, __u32 at, __u32 length)
 	}
 	left = length & (FINISH_CHUNK - 1);
 	__builtin_memset(chunk, 0, sizeof(chunk));
-	if (left && bpf_skb_load_bytes(skb, at, chunk, left))
-		return -1;
+	if (left) {
+		hide_from_clang(left); /* 6.1 wants to see that it is not 0 */
+		if (bpf_skb_load_bytes(skb, at, chunk, ((left - 1) & (FINISH_CHUNK - 1)) + 1))
+			return -1;
+	}
 	return csum_fold(bpf_csum_diff(NULL, 0, chunk, FINISH_CHUNK, sum));
 }
 
