@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include <bpf/bpf.h>
+
 #include "selftests/lib/gateway_fixture.h"
 #include "selftests/lib/seal.h"
 
@@ -314,6 +316,27 @@ static void ports_full(void **state)
 	assert_int_equal(up(17, SPORT, 0, GFIX_MASKED, 0), GATEWAY_DELIVERED);
 }
 
+/* No room for the mask: no flow is left that could not be found. */
+static void masks_full(void **state)
+{
+	struct gateway_mask_key key = { .proto = 99 };
+	int mask = gfix_map(&fx, "gateway_mask"), put = 0;
+	__be16 port = 1;
+
+	(void)state;
+	do
+		key.initiator_port++;
+	while (!bpf_map_update_elem(mask, &key, &port, BPF_ANY) && ++put < 1000);
+	assert_in_range(put, 64, 999);
+	for (int hook = 0; hook < 2; hook++) {
+		assert_int_equal(up(6, SPORT, 0, GFIX_MASKED, hook), GATEWAY_FLOW_FULL);
+		assert_int_equal(gfix_entries(&fx, "gateway_flow"), 0);
+	}
+	key.initiator_port--;
+	assert_int_equal(bpf_map_delete_elem(mask, &key), 0);
+	assert_int_equal(up(6, SPORT, 0, GFIX_MASKED, 0), GATEWAY_DELIVERED);
+}
+
 /* A flow that the agent has cleared away leaves its port, and its mask is made anew. */
 static void masks_after_their_flow(void **state)
 {
@@ -390,6 +413,17 @@ static void last_begun(void **state)
 	assert_true(gfix_get(&fx, "gateway_pair", &key, &flow));
 	assert_memory_equal(&flow.initiator, &other, 16);
 	assert_int_equal(lan(50, 0, 0, GFIX_MASKED, 0), GATEWAY_ANSWERED);
+	/* One that began before, and goes on, is not the last. */
+	set_ports(5000, 5001);
+	spec = from_initiator(6, SPORT, PACKET_SYN);
+	assert_int_equal(up_spec(&spec, GFIX_MASKED, 0), GATEWAY_DELIVERED);
+	spec.src = other;
+	assert_int_equal(up_spec(&spec, GFIX_MASKED, 1), GATEWAY_DELIVERED);
+	spec.src = initiator;
+	spec.flags = PACKET_FIN;
+	assert_int_equal(up_spec(&spec, GFIX_MASKED, 0), GATEWAY_DELIVERED);
+	assert_true(gfix_get(&fx, "gateway_pair", &key, &flow));
+	assert_memory_equal(&flow.initiator, &other, 16);
 }
 
 static void nowhere_to_go(void **state)
@@ -439,6 +473,7 @@ static void untouched(void **state)
 		.src = gfix_host_addr(GFIX_PLAIN), .dst = initiator, .sport = DPORT, .dport = SPORT
 	};
 	const __u8 elsewhere[6] = { 2, 7, 7, 7, 7, 7 };
+	struct gateway_conf conf;
 	struct packet in;
 
 	(void)state;
@@ -457,6 +492,11 @@ static void untouched(void **state)
 		assert_true(gfix_becomes(&fx, lans[hook], &in, GATEWAY_OTHER, &in));
 		assert_int_equal(lan(6, SPORT + 1, 0, GFIX_PLAIN, hook), GATEWAY_OTHER);
 		assert_int_equal(lan(17, SPORT, 0, GFIX_PLAIN, hook), GATEWAY_OTHER);
+		/* By a device that is not a LAN. */
+		gfix_get_conf(&fx, &conf);
+		conf.common.link[1].side = conf.common.link[0].side;
+		gfix_set_conf(&fx, &conf);
+		assert_int_equal(lan(6, SPORT, 0, GFIX_PLAIN, hook), GATEWAY_OTHER);
 		gfix_clear(&fx);
 	}
 }
@@ -642,6 +682,7 @@ int main(void)
 		cmocka_unit_test_setup(touched, fill),
 		cmocka_unit_test_setup(flows_full, fill),
 		cmocka_unit_test_setup(ports_full, fill),
+		cmocka_unit_test_setup(masks_full, fill),
 		cmocka_unit_test_setup(masks_after_their_flow, fill),
 		cmocka_unit_test_setup(two_waypoints, fill),
 		cmocka_unit_test_setup(last_begun, fill),

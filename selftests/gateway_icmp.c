@@ -350,6 +350,33 @@ static void errors_about_nothing(void **state)
 	}
 }
 
+/* About a flow's answer, but from a waypoint address that the flow did not come by. */
+static void errors_about_another_waypoint(void **state)
+{
+	struct packet_spec spec = { .src = GFIX_WAYPOINT2,
+				    .dst = GFIX_INITIATOR,
+				    .sport = DPORT,
+				    .dport = SPORT,
+				    .proto = IPPROTO_UDP };
+	struct gfix_icmp icmp = { .src = GFIX_ROUTER, .dst = GFIX_WAYPOINT2, .type = 11 };
+	struct packet quoted, in, sealed;
+	struct quote q;
+
+	(void)state;
+	begin(&all[0], IPPROTO_UDP, PACKET_CHECK_GOOD, &q);
+	for (int i = 0; i < 4; i++) {
+		packet_build(&spec, &quoted);
+		icmp.data = quoted.b + 14;
+		icmp.data_len = 28;
+		gfix_icmp_build(&icmp, &in);
+		gfix_seal(&fx, GFIX_W1, GFIX_PLAIN, &in, &sealed);
+		assert_true(gfix_becomes(&fx, i % 2 ? GFIX_UP_XDP : GFIX_UP_TC, &sealed,
+					 i < 2 ? GATEWAY_NO_FLOW : GATEWAY_DELIVERED, NULL));
+		if (i == 1)
+			spec.src = icmp.dst = (struct isthmus_addr)GFIX_WAYPOINT;
+	}
+}
+
 /* ---- errors of the gateway itself */
 
 /* The gateway's own packets have no flow label. */
@@ -464,6 +491,7 @@ int main(void)
 		cmocka_unit_test_setup(echoes, fill),
 		cmocka_unit_test_setup(errors_about_flows, fill),
 		cmocka_unit_test_setup(errors_about_nothing, fill),
+		cmocka_unit_test_setup(errors_about_another_waypoint, fill),
 		cmocka_unit_test_setup(tells, fill),
 		cmocka_unit_test_setup(tells_not_too_often, fill),
 	};
