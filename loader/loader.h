@@ -60,7 +60,7 @@ struct noun {
 	int (*status)(const char *instance, const struct output *output);
 };
 
-extern const struct noun splice_noun, portarp_noun;
+extern const struct noun splice_noun, portarp_noun, waypoint_noun, gateway_noun;
 
 /* NULL if there is no such datapath. */
 const struct noun *noun_find(const char *name);

@@ -11,7 +11,8 @@
 #include "../maps/pin.h"
 #include "loader.h"
 
-static const struct noun *const nouns[] = { &splice_noun, &portarp_noun };
+static const struct noun *const nouns[] = { &splice_noun, &portarp_noun, &waypoint_noun,
+					    &gateway_noun };
 
 static struct common_settings common;
 
