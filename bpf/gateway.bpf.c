@@ -82,7 +82,12 @@ static __always_inline enum gateway_reason up_deliver(void *ctx, enum hook hook,
 		return reason;
 	if (head_load(ctx, hook, w) || view_parse(w, &w->view, 0, 1) != 1)
 		return GATEWAY_MALFORMED;
+	w->admitted = 0;
 	reason = up_translate(w);
+	if (reason == GATEWAY_SPOOFED && !source_is_inside(ctx, w)) {
+		w->admitted = 1;
+		reason = up_translate(w);
+	}
 	if (reason == GATEWAY_TTL)
 		up_tell(ctx, hook, w, TELL_EXCEEDED, egress);
 	else if (reason == GATEWAY_TOO_LONG)

@@ -21,6 +21,7 @@
 #define FLOW_UNKNOWN   0
 #define FLOW_NO_ROOM   (-1)
 #define FLOW_NO_FAMILY (-2)
+#define FLOW_ASKS      (-3) /* only a source that was admitted may begin it */
 
 static __always_inline bool flow_same(const struct gateway_flow *a, const struct gateway_flow *b)
 {
@@ -128,7 +129,11 @@ static __always_inline int pair_keep(struct work *w, bool begun)
 	}
 	if (known && !begun)
 		return 0;
-	return bpf_map_update_elem(&gateway_pair, &w->pair, &w->fresh, BPF_ANY);
+	if (!w->admitted && w->fresh.mode != GATEWAY_MASKED)
+		return FLOW_ASKS;
+	if (w->view.kind == VIEW_LATER)
+		return 0; /* it begins nothing */
+	return bpf_map_update_elem(&gateway_pair, &w->pair, &w->fresh, BPF_ANY) ? FLOW_NO_ROOM : 0;
 }
 
 static __always_inline void mask_key(struct work *w, const struct isthmus_addr *initiator,
@@ -217,6 +222,8 @@ static __always_inline int flow_plain(struct work *w, const struct gateway_conf 
 		return flow_touch(flow, &w->view, w->now, GATEWAY_FIN_INITIATOR) ? FLOW_TOUCHED
 										 : FLOW_FOUND;
 	}
+	if (!w->admitted)
+		return FLOW_ASKS;
 	return bpf_map_update_elem(&gateway_flow, &w->key, &w->fresh, BPF_ANY) ? FLOW_NO_ROOM
 									       : FLOW_MADE;
 }
@@ -241,7 +248,7 @@ int flow_of_initiator(void)
 {
 	struct work *w = work_room();
 	const struct gateway_conf *conf = conf_find();
-	int result = FLOW_MADE;
+	int result = FLOW_MADE, kept;
 	bool ported, masked;
 	struct view *v;
 
@@ -257,8 +264,11 @@ int flow_of_initiator(void)
 	w->key.inside_port = v->dport;
 	if (ported)
 		result = masked ? flow_mask(w, conf, v->kind == VIEW_ASKED) : flow_plain(w, conf);
-	if (result > FLOW_FOUND && v->kind != VIEW_LATER && pair_keep(w, result == FLOW_MADE))
-		result = ported ? result : FLOW_NO_ROOM;
+	if (result > FLOW_FOUND) {
+		kept = pair_keep(w, result == FLOW_MADE);
+		if (kept && !ported)
+			result = kept;
+	}
 	w->to.src = w->key.outside;
 	w->to.dst = w->key.inside;
 	w->to.dport = v->dport;

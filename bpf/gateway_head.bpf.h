@@ -81,8 +81,9 @@ struct work {
 	struct isthmus_addr inside; /* this machine's address at the responder's LAN */
 	__u64 now;
 	__u32 peer, number;
-	__u32 mtu;    /* that what is too long is told */
-	__u32 option; /* place of the one that is looked at */
+	__u32 mtu;	/* that what is too long is told */
+	__u32 admitted; /* its source may begin flows, see gateway_source.bpf.h */
+	__u32 option;	/* place of the one that is looked at */
 };
 
 struct {

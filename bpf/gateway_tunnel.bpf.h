@@ -4,10 +4,8 @@
 #define ISTHMUS_BPF_GATEWAY_TUNNEL_H
 
 #include "gateway_frame.bpf.h"
+#include "gateway_source.bpf.h"
 #include "gateway_tell.bpf.h"
-
-#define GATEWAY_AF_INET	 2
-#define GATEWAY_AF_INET6 10
 
 /* A verified packet, the newest, came from where its peer was not before. */
 static __always_inline void event_moved(const struct work *w, const struct tunnel_found *found)

@@ -100,7 +100,10 @@ static __always_inline enum gateway_reason up_error(struct work *w)
 	return head_translate(w) == GATEWAY_GOES_ON ? GATEWAY_DELIVERED : GATEWAY_UNTRANSLATABLE;
 }
 
-/* w->view and the head become what the responder is sent. */
+/*
+ * w->view and the head become what the responder is sent. SPOOFED, and nothing is changed: it
+ * begins a flow, and its source was not admitted to that.
+ */
 int up_translate(struct work *w)
 {
 	int result;
@@ -118,6 +121,8 @@ int up_translate(struct work *w)
 	if (w->view.kind == VIEW_ERROR)
 		return up_error(w);
 	result = flow_of_initiator();
+	if (result == FLOW_ASKS)
+		return GATEWAY_SPOOFED;
 	if (result == FLOW_NO_FAMILY)
 		return GATEWAY_UNTRANSLATABLE;
 	if (result <= FLOW_UNKNOWN)

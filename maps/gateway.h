@@ -72,6 +72,7 @@
 	X(FORGED, DROP, "a tunnel packet whose tag is wrong")                                      \
 	X(REPLAYED, DROP, "a tunnel packet that has come before, or is too old to tell")           \
 	X(NO_HOST, DROP, "for a number that no responder has")                                     \
+	X(SPOOFED, DROP, "from an initiator whose address is inside, so it is not its own")        \
 	X(NO_FLOW, DROP, "an ICMP error about no flow that is known")                              \
 	X(NO_HOP, DROP, "the responder's MAC is not known yet")                                    \
 	X(NO_PEER, DROP, "the waypoint has no tunnel now")                                         \
