@@ -7,14 +7,19 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include <cmocka.h>
+
+#include <bpf/bpf.h>
 
 #include "selftests/lib/assume.h"
 #include "selftests/lib/gateway_fixture.h"
@@ -113,6 +118,63 @@ static void replayed(void **state)
 		genuine(ups[i]);
 	}
 }
+
+/* ---- two CPUs at once */
+
+#define RACES 400
+
+static struct packet racing[RACES];
+static pthread_barrier_t start;
+
+static void *race(void *argument)
+{
+	struct xdp_md context = { .ingress_ifindex = fx.up };
+	__u8 out[PACKET_MAX];
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET((long)argument, &cpu);
+	sched_setaffinity(0, sizeof(cpu), &cpu);
+	for (int i = 0; i < RACES; i++) {
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = racing[i].b,
+			    .data_size_in = racing[i].len, .data_out = out,
+			    .data_size_out = sizeof(out), .ctx_in = &context,
+			    .ctx_size_in = sizeof(context), .repeat = 1);
+
+		context.data_end = racing[i].len;
+		pthread_barrier_wait(&start);
+		bpf_prog_test_run_opts(fx.program[GFIX_UP_XDP], &opts);
+	}
+	return NULL;
+}
+
+/* The same packet on both: once it is delivered, once it has come before. */
+static void replayed_on_two_cpus(void **state)
+{
+	struct isthmus_count delivered, replayed_too, before[2];
+	pthread_t threads[2];
+
+	(void)state;
+	if (get_nprocs() < 2) {
+		print_message("one CPU\n");
+		skip();
+	}
+	gfix_count(&fx, GATEWAY_DELIVERED, &before[0]);
+	gfix_count(&fx, GATEWAY_REPLAYED, &before[1]);
+	for (int i = 0; i < RACES; i++)
+		sealed(&racing[i]);
+	pthread_barrier_init(&start, NULL, 2);
+	for (long i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, race, (void *)i), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	gfix_count(&fx, GATEWAY_DELIVERED, &delivered);
+	gfix_count(&fx, GATEWAY_REPLAYED, &replayed_too);
+	assert_int_equal(delivered.packets - before[0].packets, RACES);
+	assert_int_equal(replayed_too.packets - before[1].packets, RACES);
+}
+
+/* ---- orders */
 
 static int pass(__u64 sequence)
 {
@@ -429,6 +491,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(every_bit, fill),
 		cmocka_unit_test_setup(replayed, fill),
+		cmocka_unit_test_setup(replayed_on_two_cpus, fill),
 		cmocka_unit_test_setup(in_any_order, fill),
 		cmocka_unit_test_setup(window_edges, fill),
 		cmocka_unit_test_setup(wrong_keys, fill),

@@ -298,21 +298,27 @@ void gfix_close(struct gfix *fx)
 
 /* ---- counters */
 
-/* Adds what was counted since the last call to `add`, which may be NULL. */
-static void read_counts(struct gfix *fx, struct isthmus_count *add)
+void gfix_count(const struct gfix *fx, __u32 reason, struct isthmus_count *sum)
 {
 	struct isthmus_count each[CPUS];
 	int cpus = libbpf_num_possible_cpus();
 
 	must(cpus <= CPUS ? 0 : -1);
-	for (__u32 reason = 0; reason < GATEWAY_REASON_COUNT; reason++) {
-		struct isthmus_count sum = {};
+	must(bpf_map_lookup_elem(gfix_map(fx, "gateway_stats"), &reason, each));
+	memset(sum, 0, sizeof(*sum));
+	for (int i = 0; i < cpus; i++) {
+		sum->packets += each[i].packets;
+		sum->bytes += each[i].bytes;
+	}
+}
 
-		must(bpf_map_lookup_elem(gfix_map(fx, "gateway_stats"), &reason, each));
-		for (int i = 0; i < cpus; i++) {
-			sum.packets += each[i].packets;
-			sum.bytes += each[i].bytes;
-		}
+/* Adds what was counted since the last call to `add`, which may be NULL. */
+static void read_counts(struct gfix *fx, struct isthmus_count *add)
+{
+	for (__u32 reason = 0; reason < GATEWAY_REASON_COUNT; reason++) {
+		struct isthmus_count sum;
+
+		gfix_count(fx, reason, &sum);
 		if (add) {
 			add[reason].packets = sum.packets - fx->seen[reason].packets;
 			add[reason].bytes = sum.bytes - fx->seen[reason].bytes;

@@ -109,6 +109,7 @@ bool gfix_becomes(struct gfix *fx, enum gfix_program program, const struct packe
 /* The same of a packet that was dropped for `reason`, whose sender was told by what goes out. */
 bool gfix_tells(struct gfix *fx, enum gfix_program program, const struct packet *in, int reason,
 		const struct packet *want);
+void gfix_count(const struct gfix *fx, __u32 reason, struct isthmus_count *sum);
 int gfix_verdict(enum gfix_program program, int reason);
 const char *gfix_reason_name(int reason);
 bool gfix_same(const struct packet *got, const struct packet *want);
