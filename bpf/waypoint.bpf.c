@@ -8,7 +8,6 @@
  * responder's gateway (out). Whoever is refused is told by ICMP (waypoint_error.bpf.h); what is too
  * long for the tunnel is cut at tc (waypoint_cut.bpf.h). The entries at the end share all of it.
  */
-#include "lib/tunnel.bpf.h"
 #include "waypoint_error.bpf.h"
 #include "waypoint_finish.bpf.h"
 
@@ -434,7 +433,7 @@ static __always_inline enum waypoint_reason waypoint_handle(void *ctx, enum hook
 
 static __always_inline int waypoint_run(void *ctx, enum hook hook)
 {
-	struct egress egress = { .bytes = hook_length(ctx, hook) };
+	struct egress egress = { .bytes = tunnel_frame_length(ctx, hook) };
 	__u32 packets = hook_packets(ctx, hook);
 	enum waypoint_reason reason = waypoint_handle(ctx, hook, &egress);
 	enum verdict verdict = waypoint_verdict(reason);

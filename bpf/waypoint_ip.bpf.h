@@ -9,6 +9,7 @@
 #include "lib/count.bpf.h"
 #include "lib/csum.bpf.h"
 #include "lib/parse.bpf.h"
+#include "lib/tunnel.bpf.h"
 #include "waypoint_maps.bpf.h"
 
 #define ICMP_UNREACHABLE 3
@@ -104,7 +105,8 @@ static __always_inline enum ip_result ip4_parse(void *ctx, enum hook hook, struc
 	p->ttl = ip->ttl;
 	p->bytes = bpf_ntohs(ip->tot_len);
 	p->l4 = sizeof(struct ethhdr) + ip->ihl * 4;
-	if (p->bytes < ip->ihl * 4u || p->bytes > hook_length(ctx, hook) - sizeof(struct ethhdr))
+	if (p->bytes < ip->ihl * 4u ||
+	    p->bytes > tunnel_frame_length(ctx, hook) - sizeof(struct ethhdr))
 		return IP_BAD;
 	l4 = (void *)ip + ip->ihl * 4;
 	return ip_transport(p, l4, ip->daddr, end);
@@ -124,7 +126,7 @@ static __always_inline enum ip_result ip6_parse(void *ctx, enum hook hook, struc
 	p->ttl = ip->hop_limit;
 	p->bytes = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	p->l4 = sizeof(struct ethhdr) + sizeof(*ip);
-	if (p->bytes > hook_length(ctx, hook) - sizeof(struct ethhdr))
+	if (p->bytes > tunnel_frame_length(ctx, hook) - sizeof(struct ethhdr))
 		return IP_BAD;
 	return ip_transport(p, (void *)(ip + 1), 0, end);
 }

@@ -75,40 +75,70 @@ static __always_inline void tunnel_map_v4(struct isthmus_addr *address, __be32 v
 	word[3] = v4;
 }
 
+/* The whole frame. An XDP program that takes frames in one piece only needs no helper to tell. */
+static __always_inline __u32 tunnel_frame_length(void *ctx, enum hook hook)
+{
+	const void *data = hook_data(ctx, hook), *end = hook_data_end(ctx, hook);
+	__u64 length;
+
+	if (hook == HOOK_TC)
+		return hook_length(ctx, hook);
+	/* Else clang would take halves of pointers. */
+	hide_from_clang(data);
+	hide_from_clang(end);
+	length = end - data;
+	hide_from_clang(length);
+	return length;
+}
+
 /* The head behind an outer IP header, or NULL: another protocol or port, options, a fragment. */
+static __always_inline struct tunnel_head *tunnel_head4(struct iphdr *ip, void *end, __be16 port,
+							struct tunnel_found *found, __u32 *ip_bytes)
+{
+	struct tunnel_head *head = (void *)(ip + 1);
+
+	if ((void *)(&head->geneve + 1) > end || *(__u8 *)ip != 0x45 ||
+	    ip->protocol != IPPROTO_UDP || head->udp.dest != port ||
+	    ip->frag_off & bpf_htons(0x3fff))
+		return NULL;
+	tunnel_map_v4(&found->source, ip->saddr);
+	tunnel_map_v4(&found->destination, ip->daddr);
+	*ip_bytes = bpf_ntohs(ip->tot_len);
+	found->ecn = ip->tos & TUNNEL_ECN;
+	found->outer = sizeof(*ip) + sizeof(*head);
+	return head;
+}
+
+static __always_inline struct tunnel_head *tunnel_head6(struct ipv6hdr *ip, void *end, __be16 port,
+							struct tunnel_found *found, __u32 *ip_bytes)
+{
+	struct tunnel_head *head = (void *)(ip + 1);
+
+	if ((void *)(&head->geneve + 1) > end || ip->nexthdr != IPPROTO_UDP ||
+	    head->udp.dest != port)
+		return NULL;
+	__builtin_memcpy(&found->source, &ip->saddr, 16);
+	__builtin_memcpy(&found->destination, &ip->daddr, 16);
+	*ip_bytes = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	found->ecn = ((__u8 *)ip)[1] >> 4 & TUNNEL_ECN;
+	found->outer = sizeof(*ip) + sizeof(*head);
+	return head;
+}
+
 static __always_inline struct tunnel_head *tunnel_outer(void *data, void *end, __be16 port,
 							struct tunnel_found *found, __u32 *ip_bytes)
 {
 	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
-	struct ipv6hdr *ip6 = (void *)(eth + 1);
-	struct tunnel_head *head = (void *)(ip + 1);
+	struct tunnel_head *head = NULL;
 
-	if ((void *)(ip + 1) > end)
+	if ((void *)(eth + 1) > end)
 		return NULL;
-	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
-		if (*(__u8 *)ip != 0x45 || ip->protocol != IPPROTO_UDP ||
-		    ip->frag_off & bpf_htons(0x3fff))
-			return NULL;
-		tunnel_map_v4(&found->source, ip->saddr);
-		tunnel_map_v4(&found->destination, ip->daddr);
-		*ip_bytes = bpf_ntohs(ip->tot_len);
-		found->outer = sizeof(*ip) + sizeof(*head);
-		found->ecn = ip->tos & TUNNEL_ECN;
-	} else {
-		if (eth->h_proto != bpf_htons(ETH_P_IPV6) || (void *)(ip6 + 1) > end ||
-		    ip6->nexthdr != IPPROTO_UDP)
-			return NULL;
-		__builtin_memcpy(&found->source, &ip6->saddr, 16);
-		__builtin_memcpy(&found->destination, &ip6->daddr, 16);
-		*ip_bytes = sizeof(*ip6) + bpf_ntohs(ip6->payload_len);
-		head = (void *)(ip6 + 1);
-		found->ecn = ((__u8 *)ip6)[1] >> 4 & TUNNEL_ECN;
-		found->outer = sizeof(*ip6) + sizeof(*head);
-	}
-	if ((void *)(&head->geneve + 1) > end || head->udp.dest != port)
-		return NULL;
-	found->source_port = head->udp.source;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		head = tunnel_head4((void *)(eth + 1), end, port, found, ip_bytes);
+	else if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		head = tunnel_head6((void *)(eth + 1), end, port, found, ip_bytes);
+	if (head)
+		found->source_port = head->udp.source;
 	return head;
 }
 
@@ -151,7 +181,7 @@ static __always_inline enum tunnel_kind tunnel_find(void *ctx, enum hook hook, _
 		return TUNNEL_AGENTS;
 	if ((void *)(head + 1) > end || !tunnel_option_good(head) ||
 	    ip_bytes < found->outer + sizeof(struct iphdr) ||
-	    ip_bytes > hook_length(ctx, hook) - sizeof(struct ethhdr))
+	    ip_bytes > tunnel_frame_length(ctx, hook) - sizeof(struct ethhdr))
 		return TUNNEL_MISFORMED;
 	found->inner = ip_bytes - found->outer;
 	if (bpf_ntohs(head->udp.len) != sizeof(*head) + found->inner)
@@ -176,29 +206,17 @@ static __always_inline __u32 tunnel_covered(__u32 inner, __u8 flags)
 }
 
 /*
- * The tag over the frame that lies before us, whose Geneve header is `geneve` bytes in. 0 or -1:
- * out of bounds.
+ * The tag of the frame that lies before us, whose inner packet is `offset` bytes in; job->head is
+ * the caller's. 0 or -1: out of bounds.
  */
-static __always_inline int tunnel_tag(void *ctx, enum hook hook, __u32 geneve, __u32 covered,
-				      const __u64 *key, __u64 *tag)
+static __always_inline int tunnel_tag(void *ctx, enum hook hook, __u32 offset, __u32 covered,
+				      const __u64 *key, struct siphash_job *job)
 {
-	struct siphash_job job = { .length = covered };
-	void *data = hook_data(ctx, hook), *end = hook_data_end(ctx, hook);
-	__u64 *head;
-
-	hide_from_clang(geneve);
-	geneve &= SIPHASH_OFFSET_MAX - 1; /* for the verifier, which may have forgotten it */
-	head = data + geneve;
-	if ((void *)(head + 3) > end)
-		return -1;
-	job.key[0] = key[0];
-	job.key[1] = key[1];
-	__builtin_memcpy(job.head, head, sizeof(job.head));
-	job.offset = geneve + sizeof(struct tunnel_geneve) + sizeof(struct tunnel_option);
-	if (siphash(ctx, hook, &job))
-		return -1;
-	*tag = job.tag;
-	return 0;
+	job->key[0] = key[0];
+	job->key[1] = key[1];
+	job->offset = offset;
+	job->length = covered;
+	return siphash(ctx, hook, job);
 }
 
 /* ---- opening */
@@ -302,15 +320,22 @@ static __always_inline int tunnel_pull(void *ctx, enum hook hook)
 	return hook == HOOK_TC ? bpf_skb_pull_data(skb, skb->len) : 0;
 }
 
-/* The tag that the packet carries. */
-static __always_inline int tunnel_carried(void *ctx, enum hook hook, __u32 at, __u64 *tag)
+/* Whether the packet carries the tag that it should; compared as one word, in constant time. */
+static __always_inline bool tunnel_is_genuine(void *ctx, enum hook hook, __u32 geneve,
+					      __u32 covered, const __u64 *key)
 {
-	__u64 *carried = hook_data(ctx, hook) + at;
+	void *data = hook_data(ctx, hook), *end = hook_data_end(ctx, hook);
+	struct siphash_job job;
+	__u64 *head, carried;
 
-	if (at > SIPHASH_OFFSET_MAX || (void *)(carried + 1) > hook_data_end(ctx, hook))
-		return -1;
-	*tag = *carried;
-	return 0;
+	hide_from_clang(geneve);
+	geneve &= SIPHASH_OFFSET_MAX - 1; /* for the verifier, which may have forgotten it */
+	head = data + geneve;
+	if ((void *)(head + 4) > end)
+		return false;
+	__builtin_memcpy(job.head, head, sizeof(job.head));
+	carried = head[3];
+	return !tunnel_tag(ctx, hook, geneve + 32, covered, key, &job) && job.tag == carried;
 }
 
 /*
@@ -327,7 +352,6 @@ static __always_inline enum tunnel_opened tunnel_open(void *ctx, enum hook hook,
 	struct tunnel_window_key place = { .vni = found->vni };
 	struct tunnel_window *window;
 	struct tunnel_key *key;
-	__u64 tag, carried;
 
 	key = bpf_map_lookup_elem(keys, &place.vni);
 	place.cpu = found->sequence >> TUNNEL_SEQUENCE_BITS;
@@ -338,10 +362,9 @@ static __always_inline enum tunnel_opened tunnel_open(void *ctx, enum hook hook,
 		return TUNNEL_UNKNOWN;
 	if (tunnel_pull(ctx, hook))
 		return TUNNEL_FAILED;
-	if (tunnel_tag(ctx, hook, geneve, tunnel_covered(found->inner, key->flags), key->key,
-		       &tag) ||
-	    tunnel_carried(ctx, hook, geneve + SIPHASH_HEAD_BYTES, &carried) || tag != carried)
-		return TUNNEL_FORGED; /* words are compared in constant time */
+	if (!tunnel_is_genuine(ctx, hook, geneve, tunnel_covered(found->inner, key->flags),
+			       key->key))
+		return TUNNEL_FORGED;
 	if (!counter || !tunnel_take(window, counter, &found->newest))
 		return TUNNEL_REPLAYED;
 	*peer = key->peer;
@@ -384,21 +407,29 @@ static __always_inline __u16 tunnel_ip4_check(const struct iphdr *ip)
 	return ~csum_fold(sum);
 }
 
+/*
+ * Headers are made in registers and written in words as large as those that the tag is computed
+ * from: a processor waits for small writes before it reads them as one.
+ */
 static __always_inline void tunnel_write_ip4(struct iphdr *ip, const struct tunnel_peer *peer,
 					     __u32 bytes, __u8 tos)
 {
-	ip->version = 4;
-	ip->ihl = 5;
-	ip->tos = tos;
-	ip->tot_len = bpf_htons(bytes);
-	ip->id = 0;
-	ip->frag_off = bpf_htons(0x4000); /* DF: its length was seen to */
-	ip->ttl = TUNNEL_TTL;
-	ip->protocol = IPPROTO_UDP;
-	ip->check = 0;
-	ip->saddr = *(const __be32 *)&peer->local.b[12];
-	ip->daddr = *(const __be32 *)&peer->remote.b[12];
-	ip->check = tunnel_ip4_check(ip);
+	__be32 source = *(const __be32 *)&peer->local.b[12];
+	__be32 destination = *(const __be32 *)&peer->remote.b[12];
+	__u32 *word = (__u32 *)ip;
+	__u32 first = bpf_htonl(0x45000000 | (__u32)tos << 16 | bytes);
+	/* TTL and protocol; identification is 0, DF is set: its length was seen to. */
+	__u32 second = bpf_htonl(0x4000), third = bpf_htonl(TUNNEL_TTL << 24 | IPPROTO_UDP << 16);
+	__u64 sum = (__u64)first + second + third + source + destination;
+
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	word[0] = first;
+	word[1] = second;
+	/* The checksum is the low half in network order, the high one of a little-endian word. */
+	word[2] = third | (__u32)(__u16)~csum_fold(sum) << 16;
+	word[3] = source;
+	word[4] = destination;
 }
 
 static __always_inline void tunnel_write_ip6(struct ipv6hdr *ip, const struct tunnel_peer *peer,
@@ -412,29 +443,35 @@ static __always_inline void tunnel_write_ip6(struct ipv6hdr *ip, const struct tu
 	__builtin_memcpy(&ip->daddr, &peer->remote, 16);
 }
 
-/* UDP's checksum is 0: the tag does more (RFC 6935 allows it to a tunnel over IPv6). */
-static __always_inline void tunnel_write_head(struct tunnel_head *head,
-					      const struct tunnel_peer *peer, __u32 inner,
+/*
+ * Words of Geneve and its option, as they lie in memory, without the tag: as maps/tunnel.h has the
+ * bytes, on a little-endian machine.
+ */
+static __always_inline void tunnel_head_words(__u64 *word, const struct tunnel_peer *peer,
 					      __be16 protocol, __u64 sequence, __u32 host)
 {
 	__u64 wire = bpf_cpu_to_be64(sequence);
+	__u32 option = bpf_htonl((__u32)TUNNEL_OPTION_CLASS << 16 | TUNNEL_OPTION_TYPE << 8 |
+				 (sizeof(struct tunnel_option) / 4 - 1));
 
-	head->udp.source = peer->local_port;
-	head->udp.dest = peer->remote_port;
-	head->udp.len = bpf_htons(sizeof(*head) + inner);
-	head->udp.check = 0;
-	head->geneve.version_length = sizeof(head->option) / 4;
-	head->geneve.flags = TUNNEL_CRITICAL;
-	head->geneve.protocol = protocol;
-	head->geneve.vni[0] = peer->vni >> 16;
-	head->geneve.vni[1] = peer->vni >> 8;
-	head->geneve.vni[2] = peer->vni;
-	head->geneve.reserved = 0;
-	head->option.option_class = bpf_htons(TUNNEL_OPTION_CLASS);
-	head->option.type = TUNNEL_OPTION_TYPE;
-	head->option.length = sizeof(head->option) / 4 - 1;
-	__builtin_memcpy(head->option.sequence, &wire, 8);
-	head->option.host = bpf_htonl(host);
+	word[0] = sizeof(struct tunnel_option) / 4 | TUNNEL_CRITICAL << 8 | (__u32)protocol << 16 |
+		  (__u64)bpf_htonl(peer->vni << 8) << 32;
+	word[1] = option | wire << 32;
+	word[2] = wire >> 32 | (__u64)bpf_htonl(host) << 32;
+}
+
+/* UDP's checksum is 0: the tag does more (RFC 6935 allows it to a tunnel over IPv6). */
+static __always_inline void tunnel_write_head(struct tunnel_head *head,
+					      const struct tunnel_peer *peer, __u32 inner,
+					      const __u64 *words)
+{
+	__u16 length = bpf_htons(sizeof(*head) + inner);
+	__u64 *to = (__u64 *)head;
+
+	to[0] = (__u64)peer->local_port | (__u64)peer->remote_port << 16 | (__u64)length << 32;
+	to[1] = words[0];
+	to[2] = words[1];
+	to[3] = words[2];
 }
 
 /* CPU and counter, which begins at 1. 0: the map has no such peer. */
@@ -479,10 +516,11 @@ static __always_inline int tunnel_seal(void *ctx, enum hook hook, const struct t
 {
 	struct ethhdr *eth = hook_data(ctx, hook);
 	void *end = hook_data_end(ctx, hook);
-	__u32 frame = hook_length(ctx, hook), geneve;
+	__u32 frame = tunnel_frame_length(ctx, hook), offset;
 	bool v6 = tunnel_is_v6(peer);
+	struct siphash_job job;
 	struct tunnel_head *head;
-	__u64 sequence, tag;
+	__u64 sequence;
 	__be16 protocol;
 	__u8 tos;
 
@@ -510,17 +548,18 @@ static __always_inline int tunnel_seal(void *ctx, enum hook hook, const struct t
 		eth->h_proto = bpf_htons(ETH_P_IPV6);
 		tunnel_write_ip6((void *)(eth + 1), peer, TUNNEL_HEADERS_V6 + inner, tos);
 		head = (void *)(eth + 1) + sizeof(struct ipv6hdr);
-		geneve = sizeof(*eth) + sizeof(struct ipv6hdr) + sizeof(struct udphdr);
+		offset = sizeof(*eth) + TUNNEL_HEADERS_V6;
 	} else {
 		eth->h_proto = bpf_htons(ETH_P_IP);
 		tunnel_write_ip4((void *)(eth + 1), peer, TUNNEL_HEADERS_V4 + inner, tos);
 		head = (void *)(eth + 1) + sizeof(struct iphdr);
-		geneve = sizeof(*eth) + sizeof(struct iphdr) + sizeof(struct udphdr);
+		offset = sizeof(*eth) + TUNNEL_HEADERS_V4;
 	}
-	tunnel_write_head(head, peer, inner, protocol, sequence, host);
-	if (tunnel_tag(ctx, hook, geneve, tunnel_covered(inner, peer->flags), peer->key, &tag))
+	tunnel_head_words(job.head, peer, protocol, sequence, host);
+	tunnel_write_head(head, peer, inner, job.head);
+	if (tunnel_tag(ctx, hook, offset, tunnel_covered(inner, peer->flags), peer->key, &job))
 		return -1;
-	__builtin_memcpy(head->option.tag, &tag, 8);
+	*(__u64 *)head->option.tag = job.tag;
 	return 0;
 }
 
