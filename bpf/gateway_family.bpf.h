@@ -3,7 +3,7 @@
  * From one family to the other (RFC 7915, for W13 and W19). The new headers are laid out in w->out;
  * what is behind them, `kept` in the head, stays where it is in the packet but for its ports and
  * checksum. Not done, and counted as UNTRANSLATABLE: UDP over IPv4 without a checksum, fragmented
- * echoes, ICMP that is neither echo nor error, routing headers.
+ * echoes, ICMP that is neither echo nor error.
  */
 #ifndef ISTHMUS_BPF_GATEWAY_FAMILY_H
 #define ISTHMUS_BPF_GATEWAY_FAMILY_H
@@ -186,7 +186,7 @@ static __always_inline int family_l4(struct work *w, const struct view *v, const
 	case VIEW_LATER:
 		return 0;
 	case VIEW_PLAIN:
-		if (proto_is_icmp(v) || v->proto == IPPROTO_ROUTING || v->proto == IPPROTO_HOPOPTS)
+		if (proto_is_icmp(v))
 			return -1;
 		return family_ports(w, v, to);
 	default:
@@ -245,10 +245,24 @@ static __always_inline int family_error(struct work *w)
 	return 0;
 }
 
+/* Its own header vouches for an IPv4 packet; in IPv6 nothing would tell any more that it was
+ * damaged. */
+static __always_inline bool family_header_good(struct work *w)
+{
+	__u32 size = w->view.l4;
+
+	hide_from_clang(size);
+	if (w->view.v6)
+		return true;
+	if (size > 60)
+		return false;
+	return csum_fold(bpf_csum_diff(NULL, 0, (void *)w->head, size & 0x3c, 0)) == 0xffff;
+}
+
 /* w->view becomes w->to in the other family: w->out, w->kept, and w->view.bytes as it will be. */
 int family_translate(struct work *w)
 {
-	if (!w)
+	if (!w || !family_header_good(w))
 		return -1;
 	w->kept = w->view.l4;
 	w->out_have = family_header(&w->view);

@@ -246,39 +246,50 @@ static __always_inline bool view_v4(struct work *w, struct view *v)
 	return v->bytes >= header;
 }
 
-/* Looks through the headers before the transport's; others are a protocol of their own. */
+static __always_inline bool proto_is_extension(__u8 proto)
+{
+	return proto == IPPROTO_FRAGMENT || proto == IPPROTO_HOPOPTS || proto == IPPROTO_DSTOPTS ||
+	       proto == IPPROTO_ROUTING;
+}
+
+static __always_inline void view_fragment6(struct view *v, const struct ip6_fragment *fragment)
+{
+	v->id = fragment->id;
+	v->offset = bpf_htons(bpf_ntohs(fragment->offset) >> 3);
+	if (fragment->offset & bpf_htons(IP6_MORE_FRAGMENTS))
+		v->offset |= bpf_htons(IP_MORE_FRAGMENTS);
+	if (fragment->offset & bpf_htons(IP6_FRAGMENT_OFFSET))
+		v->fragment = FRAGMENT_LATER;
+	else if (v->offset)
+		v->fragment = FRAGMENT_FIRST;
+}
+
+/*
+ * Looks through the headers before the transport's. False: too many, or a way that is still to be
+ * gone: then the checksum covers another destination.
+ */
 static __always_inline bool view_extensions(struct work *w, struct view *v)
 {
-	struct ip6_fragment *fragment;
 	__u8 *header;
 
 #pragma unroll
 	for (int i = 0; i < IP6_EXTENSIONS; i++) {
-		if (v->proto != IPPROTO_FRAGMENT && v->proto != IPPROTO_HOPOPTS &&
-		    v->proto != IPPROTO_DSTOPTS)
+		if (!proto_is_extension(v->proto))
 			break;
 		header = head_at(w, v->l4, 8);
-		if (!header)
+		if (!header || (v->proto == IPPROTO_ROUTING && header[3]))
 			return false;
 		if (v->proto == IPPROTO_FRAGMENT) {
-			fragment = (void *)header;
-			v->id = fragment->id;
-			v->offset = bpf_htons(bpf_ntohs(fragment->offset) >> 3);
-			if (fragment->offset & bpf_htons(IP6_MORE_FRAGMENTS))
-				v->offset |= bpf_htons(IP_MORE_FRAGMENTS);
-			if (fragment->offset & bpf_htons(IP6_FRAGMENT_OFFSET))
-				v->fragment = FRAGMENT_LATER;
-			else if (v->offset)
-				v->fragment = FRAGMENT_FIRST;
+			view_fragment6(v, (void *)header);
 			v->l4 += 8;
 		} else {
 			v->l4 += (header[1] + 1) * 8;
 		}
 		v->proto = header[0];
 		if (v->fragment == FRAGMENT_LATER)
-			break;
+			return true;
 	}
-	return true;
+	return !proto_is_extension(v->proto);
 }
 
 static __always_inline bool view_v6(struct work *w, struct view *v)
@@ -345,7 +356,7 @@ int view_parse(struct work *w, struct view *v, __u32 at, int whole)
 		return -1;
 	if (*first >> 4 == 4 ? !view_v4(w, v) : *first >> 4 == 6 ? !view_v6(w, v) : 1)
 		return -1;
-	if (whole && v->bytes > w->bytes)
+	if (v->l4 - v->l3 > v->bytes || (whole && v->bytes > w->bytes))
 		return -1;
 	/* Padding is no part of it. */
 	if (whole && w->have > v->bytes)
