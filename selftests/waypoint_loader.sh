@@ -168,9 +168,10 @@ for noun in waypoint gateway; do
 	for verb in show list stats detach; do
 		refused "$noun, not attached: $verb" 3 "not attached.*attach" run $noun $verb
 	done
+	# shellcheck disable=SC2046
 	refused "$noun: a device that is not there" 1 "eth9: no such device.*ip link" \
-		run $noun attach "--$([ $noun = waypoint ] && echo dev || echo uplink)" eth9 \
-		$([ $noun = waypoint ] || echo --lan eth1) --mode xdp
+		run $noun attach "--$([ "$noun" = waypoint ] && echo dev || echo uplink)" eth9 \
+		$([ "$noun" = waypoint ] || echo --lan eth1) --mode xdp
 	equal "$noun: it leaves nothing" "$(remains $noun)" ""
 done
 refused "waypoint: no device" 2 "--dev DEV is needed" run waypoint attach

@@ -4,18 +4,34 @@
 # agents/lib/; bpf/lib/, maps/common.h and maps/tunnel.h know no stem; a stem never includes another stem's header.
 . "${0%/*}/../lib/check.sh"
 
-# Path, from the root, of what FILE includes as NAME: beside the file first, as the compiler does.
-resolve() { # FILE NAME
-	local beside
-	beside=$(realpath -sm --relative-to=. "$(dirname "$1")/$2")
-	if [ -e "$beside" ]; then echo "$beside"; else realpath -sm --relative-to=. "$2"; fi
+# REPLY: a path without `.` and `..`.
+normal() { # PATH
+	local part IFS=/ parts=()
+	for part in $1; do
+		case $part in
+		'' | .) ;;
+		..) unset 'parts[-1]' ;;
+		*) parts+=("$part") ;;
+		esac
+	done
+	REPLY=${parts[*]}
 }
 
+# REPLY: the path, from the root, of what FILE includes as NAME: beside the file first, as the compiler does.
+resolve() { # FILE NAME
+	normal "${1%/*}/$2"
+	[ -e "$REPLY" ] || normal "$2"
+}
+
+# REPLY: whose house rules a file has.
 room() { # PATH
 	case $1 in
-	bpf/lib/*) echo bpf/lib ;;
-	agents/*/*) cut -d/ -f1-2 <<<"$1" ;;
-	*) echo "${1%%/*}" ;;
+	bpf/lib/*) REPLY=bpf/lib ;;
+	agents/*/*)
+		REPLY=${1#agents/}
+		REPLY=agents/${REPLY%%/*}
+		;;
+	*) REPLY=${1%%/*} ;;
 	esac
 }
 
@@ -31,32 +47,38 @@ allowed() { # ROOM INCLUDED
 	esac
 }
 
-# The stem that a path belongs to, or nothing.
+# REPLY: the stem that a path belongs to, or nothing.
 stem_of() { # PATH
 	local base=${1##*/} stem
+	REPLY=
 	case $1 in
 	bpf/lib/* | agents/* | selftests/*) return ;;
 	esac
 	for stem in $STEMS; do
 		case $base in
-		"$stem".* | "$stem"[_-]*) echo "$stem" ;;
+		"$stem".* | "$stem"[_-]*) REPLY=$stem ;;
 		esac
 	done
 }
 
+# FILE NAME of every include by quotes; selftests/ may include all.
+includes() {
+	check_files '*.c' '*.h' | { grep -v '^selftests/' || true; } | xargs -r grep -HE '^[[:space:]]*#[[:space:]]*include "' |
+		sed 's/^\([^:]*\):.*include "\([^"]*\)".*/\1 \2/'
+}
+
 faults() {
-	local file name included from of
+	local file name included from
 	STEMS=$(sed -n 's/^DATAPATHS := //p' Makefile 2>/dev/null || true)
-	# selftests/ may include all.
-	check_files '*.c' '*.h' | grep -v '^selftests/' | while read -r file; do
-		sed -n 's/^[[:space:]]*#[[:space:]]*include "\([^"]*\)".*/\1/p' "$file" | while read -r name; do
-			included=$(resolve "$file" "$name")
-			allowed "$(room "$file")" "$included" || echo "$file may not include $included"
-			from=$(stem_of "$file") of=$(stem_of "$included")
-			if [ -n "$from" ] && [ -n "$of" ] && [ "$from" != "$of" ]; then
-				echo "$file: stem $from includes $included of stem $of"
-			fi
-		done
+	includes | while read -r file name; do
+		resolve "$file" "$name" && included=$REPLY
+		room "$file"
+		allowed "$REPLY" "$included" || echo "$file may not include $included"
+		stem_of "$file" && from=$REPLY
+		stem_of "$included"
+		if [ -n "$from" ] && [ -n "$REPLY" ] && [ "$from" != "$REPLY" ]; then
+			echo "$file: stem $from includes $included of stem $REPLY"
+		fi
 	done
 }
 
