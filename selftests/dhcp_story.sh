@@ -227,3 +227,26 @@ stock_story
 dhclient_story
 scapy_story
 relay_story
+
+# More leases than one control message holds, read back from the database: the command tells all.
+many_story() {
+	end "$SERVER_PID"
+	python3 - "$TMP/dhcp.db" <<-'PYTHON'
+		import sqlite3, sys, time
+		database = sqlite3.connect(sys.argv[1])
+		now = int(time.time())
+		row = database.execute("SELECT address, psid, a, k FROM leases WHERE k = 8 LIMIT 1").fetchone()
+		address, psid, a, k = row
+		for each in range(1 << k):
+		    client = b"\xff" + each.to_bytes(4, "big")
+		    database.execute("INSERT OR REPLACE INTO leases VALUES (?,?,?,?,2,?,?,0,x'',?,?,0)",
+		                     (address, each, a, k, client, b"\x02\x00" + each.to_bytes(4, "big"), now, now + 3600))
+		database.commit()
+	PYTHON
+	server_start
+	equal "status tells every lease" "$(server | jq '.known - (.leases | length)')" 0
+	equal "each once" "$(server | jq '.leases | length - (map([.address, .psid]) | unique | length)')" 0
+	at_least "more than one message holds" "$(server | jq .known)" 201
+	equal "and nothing of more" "$(server | jq 'has("more")')" false
+}
+many_story

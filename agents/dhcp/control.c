@@ -84,21 +84,45 @@ struct question {
 	bool closed;
 };
 
+static void ask(struct msg_conn *conn, struct question *q);
+
+/* One line holds so many leases; the rest is asked for. */
+static bool has_more(struct question *q, json_t *part)
+{
+	json_t *leases = json_object_get(part, "leases"), *more = json_object_get(part, "more");
+	bool some = json_array_size(leases) && json_integer_value(more) > 0;
+
+	if (!q->answer)
+		q->answer = json_incref(part);
+	else
+		json_array_extend(json_object_get(q->answer, "leases"), leases);
+	if (!some)
+		json_object_del(q->answer, "more");
+	return some;
+}
+
 static void on_answer(struct msg_conn *conn, json_t *answer, void *arg)
 {
 	struct question *q = arg;
 
-	(void)conn;
-	if (answer)
-		q->answer = json_incref(answer);
-	event_base_loopbreak(q->base);
+	if (answer && has_more(q, answer))
+		ask(conn, q);
+	else
+		event_base_loopbreak(q->base);
+}
+
+static void ask(struct msg_conn *conn, struct question *q)
+{
+	json_int_t skip = json_array_size(json_object_get(q->answer, "leases"));
+
+	if (msg_request(conn, json_pack("{s:s, s:I}", "op", q->op, "skip", skip), ANSWER_MS,
+			on_answer, q))
+		event_base_loopbreak(q->base);
 }
 
 static void on_connected(struct msg_conn *conn, void *arg)
 {
-	struct question *q = arg;
-
-	msg_request(conn, json_pack("{s:s}", "op", q->op), ANSWER_MS, on_answer, q);
+	ask(conn, arg);
 }
 
 static void on_notice(struct msg_conn *conn, json_t *message, void *arg)

@@ -6,7 +6,7 @@
 #include "../lib/metrics.h"
 #include "serve.h"
 
-#define LEASES_SHOWN 200 /* a control message holds no more */
+#define LEASES_SHOWN 200 /* in one answer, which holds no more */
 
 static const char *const states[LEASE_STATES] = { "",	      "offered", "bound",
 						  "released", "expired", "declined" };
@@ -105,21 +105,25 @@ static json_t *gateway_json(const struct feed *feed)
 			 (json_int_t)c->taken);
 }
 
-json_t *report_status(const struct serve *serve)
+json_t *report_status(const struct serve *serve, uint32_t skip)
 {
 	const struct leases *leases = &serve->server.leases;
 	json_t *pools = json_array(), *list = json_array();
 	int64_t now = time(NULL);
+	uint32_t more;
 	char ip[16];
 
 	for (unsigned int i = 0; i < serve->server.pools.count; i++)
 		json_array_append_new(pools, pool_json(serve, &serve->server.pools.pool[i], now));
-	for (uint32_t i = 0; i < leases->count && json_array_size(list) < LEASES_SHOWN; i++)
+	if (skip > leases->count)
+		skip = leases->count;
+	for (uint32_t i = skip; i < leases->count && json_array_size(list) < LEASES_SHOWN; i++)
 		json_array_append_new(list, lease_json(leases->all[i], now));
-	return json_pack("{s:s, s:o, s:i, s:o, s:o, s:o}", "server_id",
+	more = leases->count - skip - json_array_size(list);
+	return json_pack("{s:s, s:o, s:i, s:o, s:i, s:o, s:o}", "server_id",
 			 pool_ip_text(serve->server.id, ip), "pools", pools, "known", leases->count,
-			 "leases", list, "gateway", gateway_json(serve->feed), "counters",
-			 counters_json(&serve->server));
+			 "leases", list, "more", more, "gateway", gateway_json(serve->feed),
+			 "counters", counters_json(&serve->server));
 }
 
 /* ---- metrics */

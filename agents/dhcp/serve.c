@@ -12,6 +12,7 @@
 #include "../lib/daemon.h"
 #include "../lib/log.h"
 #include "../lib/metrics.h"
+#include "../lib/msg.h"
 #include "serve.h"
 
 #define MESSAGES_AT_ONCE 64
@@ -110,8 +111,10 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 
 static json_t *on_asked(const char *op, const json_t *request, void *arg)
 {
-	(void)request;
-	return strcmp(op, "status") ? NULL : report_status(arg);
+	int64_t skip = 0;
+
+	msg_get_integer(request, "skip", 0, UINT32_MAX, &skip);
+	return strcmp(op, "status") ? NULL : report_status(arg, skip);
 }
 
 /* ---- settings read again */

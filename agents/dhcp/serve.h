@@ -35,7 +35,8 @@ size_t assignments_ranges(const struct portset *set, char *text, size_t len);
 
 /* ---- report.c: status and metrics */
 
-json_t *report_status(const struct serve *serve);
+/* Leases from the `skip`th on; `more` of them follow the last. */
+json_t *report_status(const struct serve *serve, uint32_t skip);
 void report_metrics(struct evbuffer *out, void *serve);
 
 /* ---- control.c: `isthmus-dhcp status` and the rest that asks a daemon, for server and client */
