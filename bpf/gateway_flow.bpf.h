@@ -335,6 +335,25 @@ static __always_inline void frag_keep(struct work *w)
 	bpf_map_update_elem(&gateway_frag, &w->frag, &w->fresh, BPF_ANY);
 }
 
+/*
+ * A connection that the responder begins towards an initiator whose session lives, as FTP's server
+ * does in active mode: it comes from the waypoint's address too. Only a SYN, so that what the
+ * machine's own NAT carries already stays there.
+ */
+static __always_inline int flow_begin_back(struct work *w, const struct view *v,
+					   const struct gateway_conf *conf)
+{
+	if (v->proto != IPPROTO_TCP || (v->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return FLOW_UNKNOWN;
+	if (pair_find(w, conf, false) != FLOW_FOUND)
+		return FLOW_UNKNOWN;
+	w->flow.initiator_port = v->dport;
+	w->flow.fins = 0;
+	w->flow.seen_ns = w->now;
+	return bpf_map_update_elem(&gateway_flow, &w->key, &w->flow, BPF_ANY) ? FLOW_UNKNOWN
+									      : FLOW_FOUND;
+}
+
 static __always_inline int flow_by_view(struct work *w, const struct view *v,
 					const struct gateway_conf *conf)
 {
@@ -346,6 +365,9 @@ static __always_inline int flow_by_view(struct work *w, const struct view *v,
 	w->key.proto = v->proto;
 	switch (v->kind) {
 	case VIEW_PORTS:
+		if (flow_find(w, conf, GATEWAY_FIN_RESPONDER) == FLOW_FOUND)
+			return FLOW_FOUND;
+		return flow_begin_back(w, v, conf);
 	case VIEW_ANSWER:
 		return flow_find(w, conf, GATEWAY_FIN_RESPONDER);
 	case VIEW_LATER:
@@ -356,7 +378,7 @@ static __always_inline int flow_by_view(struct work *w, const struct view *v,
 	case VIEW_PLAIN:
 		return pair_find(w, conf, true);
 	default:
-		return FLOW_UNKNOWN; /* what a responder begins is the kernel's */
+		return FLOW_UNKNOWN; /* what else a responder begins is the kernel's */
 	}
 }
 

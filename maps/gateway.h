@@ -32,7 +32,10 @@
  *
  * A flow is found by what the responder sends: its own end first, then the end that it believes to
  * talk to. The port-less (ESP, GRE, later fragments) are found by the pair of addresses alone: the
- * last flow that an initiator began.
+ * last flow that an initiator began. So is a TCP SYN of the responder's own, if it is not masked:
+ * FTP's active mode. All else that a responder begins is left to the machine's own NAT.
+ *
+ * Nobody whose address is inside, by this machine's routes, begins a flow by the tunnel.
  *
  * Byte order: __be16/__be32 and addresses are wire order, everything else is the host's.
  * Time: nanoseconds of CLOCK_MONOTONIC (bpf_ktime_get_coarse_ns).
