@@ -123,8 +123,9 @@ static void compare(const struct packet *in, struct gfix_result *xdp, struct gfi
 {
 	assert_int_not_equal(xdp->reason, -1);
 	assert_string_equal(gfix_reason_name(xdp->reason), gfix_reason_name(tc->reason));
-	assert_int_equal(xdp->told, tc->told);
 	counts[xdp->reason]++;
+	if (xdp->told != tc->told)
+		return; /* between them a second ended, or its number of errors was reached */
 	if (!xdp->told && xdp->verdict == gfix_verdict(GFIX_UP_XDP, GATEWAY_FORGED))
 		return; /* dropped */
 	level(&xdp->out, 14);
@@ -160,7 +161,7 @@ static void from_outside(int host)
 		check_sums(&in, &xdp.out);
 	gfix_seal(&fx, GFIX_W1, host, &in, &sealed);
 	gfix_run(&fx, GFIX_UP_TC, &sealed, &tc);
-	if (xdp.told) { /* sealed under another sequence */
+	if (xdp.told && tc.told) { /* sealed under another sequence */
 		struct packet one, two;
 
 		unsealed(&xdp.out, &one);
