@@ -150,7 +150,7 @@ sessions() { # NAME
 	equal "$1: nothing was dropped on its way" "$(for reason in UNFINISHED MALFORMED SEND_FAILED FORGED REPLAYED NO_HOP NO_PEER; do
 		stat_of waypoint $reason
 		stat_of gateway $reason
-	done | paste -sd+ | bc)" 0
+	done | awk '{ sum += $1 } END { print sum }')" 0
 }
 
 # A responder sees who it is.
