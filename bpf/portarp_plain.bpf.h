@@ -83,15 +83,16 @@ static __always_inline int up_plain(struct xdp_md *ctx, const struct portarp_con
 	struct ethhdr *eth = data;
 	struct iphdr *ip = (void *)(eth + 1);
 	struct udphdr *l4 = (void *)(ip + 1);
+	/* Not by its name: clang reads a field of a packed struct byte by byte. */
+	const __u32 *type = data + offsetof(struct ethhdr, h_proto);
 	union owner_word word;
 
 	/* TCP's header fits, and the shortest frame on Ethernet is longer anyway. */
 	if (data + PLAIN_BYTES > end)
 		return -1;
 	bytes = bpf_ntohs(ip->tot_len);
-	if ((*(__u32 *)&eth->h_proto & PLAIN_TYPE_OF) != PLAIN_TYPE ||
-	    bytes > frame - sizeof(*eth) || !plain_packet(ip, bytes) ||
-	    !mac_equal(eth->h_dest, link->mac))
+	if ((*type & PLAIN_TYPE_OF) != PLAIN_TYPE || bytes > frame - sizeof(*eth) ||
+	    !plain_packet(ip, bytes) || !mac_equal(eth->h_dest, link->mac))
 		return -1;
 	addr = near_addr(ip->daddr, conf->epoch);
 	if (!addr || bytes > addr->mtu)
