@@ -21,7 +21,7 @@ PKGS     := libbpf libelf zlib libevent libevent_openssl libevent_pthreads opens
 PKG_C     = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_LOADER = $(shell pkg-config --libs libbpf libelf zlib jansson libmnl 2>/dev/null)
 LIBS_AGENT  = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lpthread
-LIBS_dns    = $(shell pkg-config --libs libknot libzscanner 2>/dev/null)
+LIBS_dns    = $(shell pkg-config --libs libknot libzscanner libdnssec 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef
 OPT      ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)

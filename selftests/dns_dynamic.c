@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: agents/dns/answer.c agents/dns/rrl.c agents/dns/wire.c agents/dns/zone.c */
+/* link: agents/dns/sign.c agents/dns/sign_deny.c agents/dns/sign_wire.c */
 /* link: agents/dns/record.c agents/dns/store.c agents/dns/dynamic.c agents/lib/log.c */
 /* link: agents/lib/address.c agents/lib/auth.c selftests/lib/dns_fixture.c */
 /* link: agents/lib/msg.c agents/lib/msg_json.c agents/lib/msg_tls.c agents/lib/msg_socket.c */

@@ -18,7 +18,9 @@ struct search {
 	const uint8_t *owner;	     /* the name asked for, as it is to be written */
 	uint8_t name[WIRE_NAME_MAX]; /* the same in lower case */
 	const struct wire_set *found;
-	bool room; /* false: a set was left out, so nothing more is put */
+	bool room;    /* false: a set was left out, so nothing more is put */
+	bool failed;  /* something could not be signed */
+	bool compact; /* that there is no such name was told by an NSEC of types */
 };
 
 const char *answer_result_text(enum answer_result result)
@@ -32,12 +34,46 @@ const char *answer_result_text(enum answer_result result)
 	return text[result];
 }
 
-static void put(struct search *search, ns_sect section, const uint8_t *owner,
+static void note(struct search *search, int rc)
+{
+	if (rc == -ENOSPC)
+		search->room = false;
+	else if (rc && rc != -EEXIST)
+		search->failed = true;
+}
+
+/* Who signs what is put, or NULL: the client does not want it, or the zone has no keys. */
+static struct sign *signer(const struct search *search, const struct zone *zone)
+{
+	return wire_query(search->wire)->dnssec_ok ? zone->sign : NULL;
+}
+
+static struct signing signing_by(struct search *search, struct sign *sign)
+{
+	return (struct signing){ search->wire, sign, &search->server->counters.signatures,
+				 search->now };
+}
+
+static void put(struct search *search, struct sign *sign, ns_sect section, const uint8_t *owner,
 		const struct zone_set *set, uint32_t ttl, bool optional)
 {
-	if (search->room &&
-	    wire_put(search->wire, section, owner, set->data, ttl, optional) == -ENOSPC)
-		search->room = false;
+	const struct signing signing = signing_by(search, sign);
+
+	if (search->room && !search->failed)
+		note(search, sign_put(&signing, section, owner, set, ttl, optional));
+}
+
+/* RFC 9824: that there is nothing of this type, or with node NULL no such name. */
+static void put_nsec(struct search *search, ns_sect section, const uint8_t *owner,
+		     const struct zone_node *node, bool own)
+{
+	const struct signing signing = signing_by(search, search->zone->sign);
+	const struct sign_denial denial = { .owner = owner, .node = node, .keep = own };
+
+	search->compact = !node;
+	if (search->room && !search->failed)
+		note(search, sign_put_nsec(&signing, section, search->zone, &denial,
+					   wire_query(search->wire)->dnssec_ok));
 }
 
 /* RFC 2308, 3 and 5: for how long the absence may be believed. */
@@ -46,7 +82,38 @@ static void put_soa(struct search *search)
 	const struct zone_set *soa = zone_set_of(search->zone->apex, ns_t_soa);
 	uint32_t minimum = wire_soa_minimum(soa->data);
 
-	put(search, ns_s_ns, soa->owner, soa, minimum < soa->ttl ? minimum : soa->ttl, false);
+	put(search, signer(search, search->zone), ns_s_ns, soa->owner, soa,
+	    minimum < soa->ttl ? minimum : soa->ttl, false);
+}
+
+/* node: NULL if there is no such name; `own`: it is its own name's, not a wildcard's. */
+static void put_absence(struct search *search, const struct zone_node *node, bool own)
+{
+	put_soa(search);
+	if (signer(search, search->zone))
+		put_nsec(search, ns_s_ns, search->owner, node, own);
+}
+
+/* An NSEC can be had of any name, so that of one that does not exist is an answer (RFC 9824, 3.1).
+ */
+static void put_no_name(struct search *search)
+{
+	if (search->type == SIGN_TYPE_NSEC && signer(search, search->zone))
+		put_nsec(search, ns_s_an, search->owner, NULL, false);
+	else
+		put_absence(search, NULL, false);
+}
+
+/* Glue is not ours to sign. */
+static struct sign *signer_of_address(const struct search *search, const struct zone *zone,
+				      const uint8_t *name)
+{
+	struct zone_lookup lookup;
+
+	if (!signer(search, zone))
+		return NULL;
+	zone_lookup(zone, name, &lookup);
+	return lookup.cut ? NULL : signer(search, zone);
 }
 
 static void put_address(struct search *search, const uint8_t *target, bool optional)
@@ -63,7 +130,8 @@ static void put_address(struct search *search, const uint8_t *target, bool optio
 	for (unsigned int i = 0; node && i < 2; i++) {
 		set = zone_set_of(node, types[i]);
 		if (set)
-			put(search, ns_s_ar, target, set, zone_set_ttl(set, search->now), optional);
+			put(search, signer_of_address(search, zone, name), ns_s_ar, target, set,
+			    zone_set_ttl(set, search->now), optional);
 	}
 }
 
@@ -88,9 +156,11 @@ static void put_referral(struct search *search, const struct zone_node *cut)
 	const struct zone_set *ds = zone_set_of(cut, ns_t_ds);
 	const uint8_t *target;
 
-	put(search, ns_s_ns, servers->owner, servers, servers->ttl, false);
+	put(search, NULL, ns_s_ns, servers->owner, servers, servers->ttl, false);
 	if (ds && wire_query(search->wire)->dnssec_ok)
-		put(search, ns_s_ns, ds->owner, ds, ds->ttl, false);
+		put(search, signer(search, search->zone), ns_s_ns, ds->owner, ds, ds->ttl, false);
+	else if (signer(search, search->zone)) /* RFC 9824, 3.4 */
+		put_nsec(search, ns_s_ns, servers->owner, cut, true);
 	for (unsigned int i = 0; i < wire_set_count(servers->data) && i < ADDITIONAL_MAX; i++) {
 		target = wire_set_target(servers->data, i);
 		put_address(search, target, wire_name_below(target, servers->owner) < 0);
@@ -110,7 +180,8 @@ static const struct zone_set *any_set(const struct zone_node *node)
 
 static enum answer_result put_found(struct search *search, const struct zone_set *set)
 {
-	put(search, ns_s_an, search->owner, set, zone_set_ttl(set, search->now), false);
+	put(search, signer(search, search->zone), ns_s_an, search->owner, set,
+	    zone_set_ttl(set, search->now), false);
 	search->found = set->data;
 	return ANSWER_NOERROR;
 }
@@ -118,13 +189,26 @@ static enum answer_result put_found(struct search *search, const struct zone_set
 /* Goes on with the target of a CNAME; false where that is not ours to answer. */
 static bool follow(struct search *search, const struct zone_set *cname)
 {
-	put(search, ns_s_an, search->owner, cname, zone_set_ttl(cname, search->now), false);
+	put(search, signer(search, search->zone), ns_s_an, search->owner, cname,
+	    zone_set_ttl(cname, search->now), false);
 	search->owner = wire_set_target(cname->data, 0);
 	wire_name_lower(search->owner, search->name);
 	return zones_find(search->server->zones, search->name) == search->zone;
 }
 
-static enum answer_result find_here(struct search *search, const struct zone_node *node, bool *more)
+/* Of signatures one, as of ANY: they are of use only with what they sign. */
+static enum answer_result find_signatures(struct search *search, const struct zone_node *node)
+{
+	const struct signing signing = signing_by(search, search->zone->sign);
+	const struct zone_set *set = any_set(node);
+
+	note(search, sign_put_signatures(&signing, ns_s_an, search->owner, set,
+					 zone_set_ttl(set, search->now)));
+	return ANSWER_NOERROR;
+}
+
+static enum answer_result find_here(struct search *search, const struct zone_node *node, bool own,
+				    bool *more)
 {
 	const struct zone_set *set =
 		search->type == ns_t_any ? any_set(node) : zone_set_of(node, search->type);
@@ -132,11 +216,17 @@ static enum answer_result find_here(struct search *search, const struct zone_nod
 
 	if (set)
 		return put_found(search, set);
+	if (search->zone->sign && search->type == SIGN_TYPE_RRSIG && node->sets)
+		return find_signatures(search, node);
+	if (search->zone->sign && search->type == SIGN_TYPE_NSEC) {
+		put_nsec(search, ns_s_an, search->owner, node, own);
+		return ANSWER_NOERROR;
+	}
 	if (cname) {
 		*more = follow(search, cname);
 		return ANSWER_NOERROR;
 	}
-	put_soa(search);
+	put_absence(search, node, own);
 	return ANSWER_NODATA;
 }
 
@@ -156,15 +246,44 @@ static enum answer_result find(struct search *search)
 			put_referral(search, lookup.cut);
 		} else if (lookup.exact || lookup.wildcard) {
 			result = find_here(search, lookup.exact ? lookup.node : lookup.wildcard,
-					   &more);
+					   lookup.exact, &more);
 		} else {
-			put_soa(search);
+			put_no_name(search);
 			result = ANSWER_NXDOMAIN;
 		}
 		if (!hop && result != ANSWER_REFERRAL)
 			wire_set_authoritative(search->wire);
 	}
 	put_additional(search);
+	return result;
+}
+
+/* A DS is the parent's, if we have both (RFC 4035, 3.1.4.1). */
+static const struct zone *find_zone(struct answer_server *server, const struct wire_query *query)
+{
+	const struct zone *zone = zones_find(server->zones, query->name), *parent;
+	struct zone_lookup lookup;
+
+	if (!zone || query->type != ns_t_ds || !query->name[0] ||
+	    !wire_name_equal(query->name, zone->name))
+		return zone;
+	parent = zones_find(server->zones, query->name + 1 + query->name[0]);
+	if (!parent)
+		return zone;
+	zone_lookup(parent, query->name, &lookup);
+	return lookup.cut && lookup.exact ? parent : zone;
+}
+
+/* Half an answer is of no use to who checks signatures: only that TCP has all of it is told. */
+static enum answer_result end_search(struct search *search, enum answer_result result)
+{
+	if (search->failed) {
+		wire_clear(search->wire);
+		return ANSWER_SERVFAIL;
+	}
+	if (signer(search, search->zone) && wire_is_truncated(search->wire))
+		wire_truncate(search->wire);
+	search->server->compact = search->compact && signer(search, search->zone);
 	return result;
 }
 
@@ -179,11 +298,11 @@ static enum answer_result search_zones(struct answer_server *server,
 				 .owner = query->name,
 				 .room = true };
 
-	search.zone = query->class == ns_c_in ? zones_find(server->zones, query->name) : NULL;
+	search.zone = query->class == ns_c_in ? find_zone(server, query) : NULL;
 	if (!search.zone)
 		return ANSWER_REFUSED;
 	memcpy(search.name, query->name, sizeof(search.name));
-	return find(&search);
+	return end_search(&search, find(&search));
 }
 
 /* Types of questions that are none of data (RFC 6895, 3.1). */
@@ -207,6 +326,8 @@ static enum answer_result decide(struct answer_server *server, const struct answ
 		return ANSWER_NOTAUTH;
 	if (!query->has_question) /* RFC 7873, 5.4: who only wants a cookie asks nothing */
 		return wire_has_cookie(server->wire) ? ANSWER_NOERROR : ANSWER_FORMERR;
+	if (query->type == SIGN_TYPE_NXNAME) /* RFC 9824, 3.5 */
+		return ANSWER_FORMERR;
 	if (query->type == ns_t_axfr || query->type == ns_t_ixfr)
 		server->counters.transfers++;
 	if (is_meta(query->type))
@@ -261,9 +382,17 @@ static enum answer_result limit(struct answer_server *server, const struct answe
 	}
 }
 
+/* RFC 9824, 5: with an NSEC that says so, only who asks for it is told NXDOMAIN. */
+static unsigned int told_rcode(const struct answer_server *server, enum answer_result result)
+{
+	if (server->compact && result == ANSWER_NXDOMAIN && !wire_query(server->wire)->compact_ok)
+		return ns_r_noerror;
+	return rcode_of(result);
+}
+
 static size_t finish(struct answer_server *server, enum answer_result result, const uint8_t **bytes)
 {
-	wire_set_rcode(server->wire, rcode_of(result));
+	wire_set_rcode(server->wire, told_rcode(server, result));
 	if (wire_is_truncated(server->wire) && result != ANSWER_SLIPPED)
 		server->counters.truncated++;
 	server->counters.results[result]++;
@@ -278,6 +407,7 @@ size_t answer(struct answer_server *server, const struct answer_client *client,
 	enum answer_result result;
 	enum wire_cookie cookie;
 
+	server->compact = false;
 	client->tcp ? server->counters.tcp++ : server->counters.udp++;
 	if (verdict == WIRE_DROP) {
 		server->counters.results[ANSWER_DROPPED]++;

@@ -4,6 +4,7 @@
 #define ISTHMUS_DNS_ANSWER_H
 
 #include "rrl.h"
+#include "sign.h"
 #include "wire.h"
 #include "zone.h"
 
@@ -34,6 +35,7 @@ struct answer_counters {
 	uint64_t results[ANSWER_RESULT_COUNT];
 	uint64_t udp, tcp, truncated, transfers;
 	uint64_t cookies[4]; /* enum wire_cookie */
+	struct sign_counters signatures;
 };
 
 struct answer_server {
@@ -43,6 +45,7 @@ struct answer_server {
 	uint16_t udp_size; /* the most that is sent by UDP, and what EDNS tells */
 	uint8_t secret[2][WIRE_SECRET_LEN];
 	struct answer_counters counters;
+	bool compact; /* of the answer at hand: no such name, told as RFC 9824 does */
 };
 
 struct answer_client {

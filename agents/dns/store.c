@@ -9,17 +9,22 @@
 
 #include "store.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define BUSY_MS	       2000
 
-static const char schema[] =
+/* schema[N] makes version N + 1 of version N. */
+static const char *const schema[SCHEMA_VERSION] = {
 	"CREATE TABLE records (id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,"
 	" target TEXT NOT NULL, port INTEGER NOT NULL, priority INTEGER NOT NULL,"
 	" weight INTEGER NOT NULL, ttl INTEGER NOT NULL, expires INTEGER NOT NULL,"
 	" owner TEXT NOT NULL, UNIQUE (name, type, target, port)) STRICT;"
 	"CREATE INDEX records_expires ON records (expires) WHERE expires > 0;"
 	"CREATE INDEX records_owner ON records (owner);"
-	"PRAGMA user_version = 1;";
+	"PRAGMA user_version = 1;",
+	"CREATE TABLE keys (zone TEXT NOT NULL, tag INTEGER NOT NULL, created INTEGER NOT NULL,"
+	" private BLOB NOT NULL, PRIMARY KEY (zone, tag)) STRICT;"
+	"PRAGMA user_version = 2;",
+};
 
 #define KEY	"name = ?1 AND type = ?2 AND target = ?3 AND port = ?4"
 #define COLUMNS "id, name, type, target, port, priority, weight, ttl, expires, owner"
@@ -32,6 +37,9 @@ enum statement {
 	EACH,
 	EACH_NAME,
 	EACH_EXPIRED,
+	KEY_PUT,
+	KEY_DELETE,
+	KEY_EACH,
 	STATEMENTS
 };
 
@@ -52,6 +60,10 @@ static const char *const texts[STATEMENTS] = {
 		      " AND (?4 < 0 OR port = ?4) AND (?6 = '' OR owner = ?6) ORDER BY id",
 	[EACH_EXPIRED] = "SELECT " COLUMNS " FROM records WHERE expires > 0 AND expires <= ?1"
 			 " ORDER BY expires",
+	[KEY_PUT] = "INSERT INTO keys (zone, tag, created, private) VALUES (?1, ?2, ?3, ?4)",
+	[KEY_DELETE] = "DELETE FROM keys WHERE zone = ?1 AND tag = ?2",
+	[KEY_EACH] = "SELECT tag, created, private FROM keys WHERE zone = ?1"
+		     " ORDER BY created, rowid",
 };
 
 struct store {
@@ -84,8 +96,11 @@ static int make_schema(struct store *store, char *error, size_t error_len)
 		exec(store, "ROLLBACK");
 		return -EPROTO;
 	}
-	if (version < 0 || (!version && exec(store, schema)))
+	if (version < 0)
 		return -EIO;
+	for (; version < SCHEMA_VERSION; version++)
+		if (exec(store, schema[version]))
+			return -EIO;
 	return exec(store, "COMMIT");
 }
 
@@ -103,7 +118,7 @@ static int open_handle(struct store *store, const char *path, char *error, size_
 	sqlite3_busy_timeout(store->handle, BUSY_MS);
 	/* NORMAL: a power cut may lose the last changes, which are published again. */
 	rc = exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-			 "PRAGMA trusted_schema = OFF;");
+			 "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;");
 	if (!rc)
 		rc = make_schema(store, error, error_len);
 	for (int i = 0; !rc && i < STATEMENTS; i++)
@@ -264,5 +279,67 @@ int store_each(struct store *store, const struct store_match *match,
 		read_row(statement, &record);
 		more = each(&record, sqlite3_column_int64(statement, 0), arg);
 	}
+	return finish(statement, code);
+}
+
+/* ---- keys */
+
+/* Into the file itself: a power cut must not lose a key that a parent knows, nor leave a deleted
+ * one in the log. */
+static int settle(struct store *store, int rc)
+{
+	return rc ? rc : exec(store, "PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+int store_key_put(struct store *store, const struct store_key *key)
+{
+	sqlite3_stmt *statement = store->statement[KEY_PUT];
+	int code;
+
+	bind_text(statement, 1, key->zone);
+	sqlite3_bind_int64(statement, 2, key->tag);
+	sqlite3_bind_int64(statement, 3, key->created);
+	sqlite3_bind_blob(statement, 4, key->bytes, key->len, SQLITE_STATIC);
+	code = sqlite3_step(statement);
+	if (code == SQLITE_CONSTRAINT) {
+		finish(statement, code);
+		return -EEXIST;
+	}
+	return settle(store, finish(statement, code));
+}
+
+int store_key_delete(struct store *store, const char *zone, uint16_t tag)
+{
+	sqlite3_stmt *statement = store->statement[KEY_DELETE];
+	int rc;
+
+	bind_text(statement, 1, zone);
+	sqlite3_bind_int64(statement, 2, tag);
+	rc = finish(statement, sqlite3_step(statement));
+	if (!rc && !sqlite3_changes(store->handle))
+		return -ENOENT;
+	return settle(store, rc);
+}
+
+int store_key_each(struct store *store, const char *zone,
+		   bool (*each)(const struct store_key *key, void *arg), void *arg)
+{
+	sqlite3_stmt *statement = store->statement[KEY_EACH];
+	struct store_key key = { .len = 0 };
+	bool more = true;
+	int code;
+
+	bind_text(statement, 1, zone);
+	snprintf(key.zone, sizeof(key.zone), "%s", zone);
+	while ((code = sqlite3_step(statement)) == SQLITE_ROW && more) {
+		size_t len = sqlite3_column_bytes(statement, 2);
+
+		key.tag = sqlite3_column_int(statement, 0);
+		key.created = sqlite3_column_int64(statement, 1);
+		key.len = len < sizeof(key.bytes) ? len : sizeof(key.bytes);
+		memcpy(key.bytes, sqlite3_column_blob(statement, 2), key.len);
+		more = each(&key, arg);
+	}
+	explicit_bzero(&key, sizeof(key));
 	return finish(statement, code);
 }

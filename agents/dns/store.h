@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Dynamic records over restarts, in SQLite (WAL). 0 or a negative errno; -EBUSY after 2 s of
- * another's lock, -EIO otherwise.
+ * Dynamic records and keys over restarts, in SQLite (WAL), readable by nobody else. 0 or a negative
+ * errno; -EBUSY after 2 s of another's lock, -EIO otherwise.
  */
 #ifndef ISTHMUS_DNS_STORE_H
 #define ISTHMUS_DNS_STORE_H
@@ -30,5 +30,24 @@ struct store_match {
 /* `each` gets the id too and returns false to stop; it must not change the store. */
 int store_each(struct store *store, const struct store_match *match,
 	       bool (*each)(const struct record *record, int64_t id, void *arg), void *arg);
+
+/* ---- private keys of zones */
+
+#define STORE_KEY_MAX 256
+
+struct store_key {
+	char zone[WIRE_NAME_TEXT]; /* lower case, with final dot */
+	uint16_t tag;
+	int64_t created;
+	size_t len;
+	uint8_t bytes[STORE_KEY_MAX]; /* PKCS #8 */
+};
+
+/* Is on the disk when it returns. -EEXIST: the zone has one of that tag. */
+int store_key_put(struct store *store, const struct store_key *key);
+int store_key_delete(struct store *store, const char *zone, uint16_t tag); /* -ENOENT */
+/* Of a zone, oldest first. `each` returns false to stop; it must not change the store. */
+int store_key_each(struct store *store, const char *zone,
+		   bool (*each)(const struct store_key *key, void *arg), void *arg);
 
 #endif

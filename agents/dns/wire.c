@@ -7,21 +7,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <libknot/cookies.h>
 #include <libknot/descriptor.h>
 #include <libknot/dname.h>
 #include <libknot/errcode.h>
-#include <libknot/packet/pkt.h>
 #include <libknot/rrtype/opt.h>
 #include <libknot/rrtype/rdname.h>
 #include <libknot/rrtype/soa.h>
 #include <libzscanner/scanner.h>
 
-#include "wire.h"
+#include "wire_internal.h"
 
-#define ARENA_BYTES	 (512 << 10)
 #define ZONE_TTL_DEFAULT 3600
-#define COOKIE_VALID_S	 3600 /* RFC 9018, 4.3 */
+#define COMPACT_OK	 0x4000 /* RFC 9824, 5.1, among EDNS flags */
+#define COOKIE_VALID_S	 3600	/* RFC 9018, 4.3 */
 #define COOKIE_FRESH_S	 1800
 #define COOKIE_AHEAD_S	 300
 
@@ -30,25 +28,6 @@ _Static_assert(WIRE_NAME_TEXT == KNOT_DNAME_TXT_MAXLEN + 1, "length of names as 
 _Static_assert(WIRE_LABELS_MAX == KNOT_DNAME_MAXLABELS, "labels of names");
 _Static_assert(WIRE_SECRET_LEN == KNOT_EDNS_COOKIE_SECRET_SIZE, "length of cookie secrets");
 _Static_assert(WIRE_ADDRESS_LEN == KNOT_EDNS_CLIENT_SUBNET_ADDRESS_MAXLEN, "length of addresses");
-
-struct wire_set {
-	uint16_t type;
-	knot_rdataset_t data;
-};
-
-struct wire {
-	struct wire_query query;
-	knot_pkt_t *in, *out;
-	uint16_t reserved; /* of out, for the OPT */
-	uint16_t in_id;
-	bool authoritative;
-	unsigned int rcode;
-	knot_rrset_t opt;
-	knot_edns_cookie_t client_cookie, server_cookie, answer_cookie; /* len 0: none */
-	size_t used;
-	uint8_t bytes[WIRE_QUERY_MAX];
-	_Alignas(16) uint8_t arena[ARENA_BYTES];
-};
 
 /* ---- names */
 
@@ -291,7 +270,7 @@ static void arena_free(void *memory)
 	(void)memory;
 }
 
-static knot_mm_t arena(struct wire *wire)
+knot_mm_t wire_arena(struct wire *wire)
 {
 	return (knot_mm_t){ .ctx = wire, .alloc = arena_alloc, .free = arena_free };
 }
@@ -359,6 +338,7 @@ static bool read_edns(struct wire *wire)
 		return true;
 	query->has_edns = true;
 	query->dnssec_ok = knot_edns_do(wire->in->opt_rr);
+	query->compact_ok = query->dnssec_ok && (wire->in->opt_rr->ttl & COMPACT_OK);
 	query->edns_version = knot_edns_get_version(wire->in->opt_rr);
 	if (knot_edns_get_payload(wire->in->opt_rr) > WIRE_UDP_MIN)
 		query->udp_size = knot_edns_get_payload(wire->in->opt_rr);
@@ -381,7 +361,7 @@ static void read_question(struct wire *wire)
 
 enum wire_verdict wire_parse(struct wire *wire, const uint8_t *bytes, size_t len)
 {
-	knot_mm_t mm = arena(wire);
+	knot_mm_t mm = wire_arena(wire);
 	int rc;
 
 	wire->used = 0;
@@ -481,11 +461,13 @@ static int add_subnet(struct wire *wire, knot_mm_t *mm)
 
 static int make_opt(struct wire *wire, uint16_t udp_size)
 {
-	knot_mm_t mm = arena(wire);
+	knot_mm_t mm = wire_arena(wire);
 	int rc = knot_edns_init(&wire->opt, udp_size, 0, KNOT_EDNS_VERSION, &mm);
 
 	if (rc == KNOT_EOK && wire->query.dnssec_ok) /* RFC 3225, 3 */
 		knot_edns_set_do(&wire->opt);
+	if (rc == KNOT_EOK && wire->query.compact_ok)
+		wire->opt.ttl |= COMPACT_OK;
 	if (rc == KNOT_EOK)
 		rc = add_cookie(wire, &mm);
 	if (rc == KNOT_EOK)
@@ -513,7 +495,7 @@ static int begin_answer(struct wire *wire)
 
 int wire_begin(struct wire *wire, size_t size, uint16_t udp_size)
 {
-	knot_mm_t mm = arena(wire);
+	knot_mm_t mm = wire_arena(wire);
 
 	wire->reserved = 0;
 	wire->rcode = KNOT_RCODE_NOERROR;
@@ -566,9 +548,14 @@ int wire_put(struct wire *wire, ns_sect section, const uint8_t *owner, const str
 	return wire->out->rrset_count == before ? -EEXIST : 0;
 }
 
+int wire_clear(struct wire *wire)
+{
+	return begin_answer(wire);
+}
+
 void wire_truncate(struct wire *wire)
 {
-	if (begin_answer(wire) == 0)
+	if (wire_clear(wire) == 0)
 		knot_wire_set_tc(wire->out->wire);
 }
 

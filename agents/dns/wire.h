@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * DNS as bytes, by libknot and libzscanner: the only file of the server that includes them, for
- * their interfaces change from release to release. Numbers of types, classes and rcodes are those
- * of <arpa/nameser.h>.
+ * DNS as bytes, by libknot and libzscanner: wire.c and sign_wire.c are the only files of the server
+ * that include them, for their interfaces change from release to release. Numbers of types, classes
+ * and rcodes are those of <arpa/nameser.h>.
  *
  * A name is in wire format, uncompressed, at most WIRE_NAME_MAX bytes with its final zero.
  */
@@ -69,6 +69,7 @@ unsigned int wire_set_count(const struct wire_set *set);
 size_t wire_set_size(const struct wire_set *set); /* bytes of data */
 /* The name in the data of an NS, CNAME, PTR, MX or SRV; NULL for other types. */
 const uint8_t *wire_set_target(const struct wire_set *set, unsigned int index);
+const uint8_t *wire_set_at(const struct wire_set *set, unsigned int index, uint16_t *len);
 uint32_t wire_soa_minimum(const struct wire_set *soa);
 uint32_t wire_soa_serial(const struct wire_set *soa);
 
@@ -94,6 +95,7 @@ struct wire_query {
 	bool has_question;
 	uint16_t type, class;
 	bool has_edns, dnssec_ok, has_tsig;
+	bool compact_ok; /* RFC 9824, 5.1; only with dnssec_ok */
 	uint8_t edns_version;
 	uint16_t udp_size; /* that the sender can take: 512 without EDNS, and never less */
 	struct wire_subnet subnet;
@@ -131,6 +133,14 @@ void wire_set_authoritative(struct wire *wire);
  */
 int wire_put(struct wire *wire, ns_sect section, const uint8_t *owner, const struct wire_set *set,
 	     uint32_t ttl, bool optional);
+/*
+ * Sets that are made for one answer: empty, to be filled by wire_set_once_add(), and gone with the
+ * next wire_parse(). (One that is freed before wire_end() could be taken for another: wire_put()
+ * knows sets by where their data are.) NULL and -ENOMEM if the message's memory is used up.
+ */
+struct wire_set *wire_set_once(struct wire *wire, uint16_t type);
+int wire_set_once_add(struct wire *wire, struct wire_set *set, const uint8_t *data, uint16_t len);
+int wire_clear(struct wire *wire);     /* only the question remains; 0 or -ENOBUFS */
 void wire_truncate(struct wire *wire); /* only the question remains, TC is set */
 bool wire_is_truncated(const struct wire *wire);
 /* Adds the OPT. The bytes are valid until the next wire_parse(). 0 = nothing can be sent. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sign.h"
 #include "zone.h"
 
 #define BUCKETS_FIRST 64
@@ -85,6 +86,19 @@ static void unchain(struct zone *zone, const struct zone_node *node)
 	zone->node_count--;
 }
 
+/* Its types are no longer what they were. */
+static void forget_nsec(struct zone_node *node)
+{
+	zone_set_free(node->nsec);
+	node->nsec = NULL;
+}
+
+static void free_node(struct zone_node *node)
+{
+	forget_nsec(node);
+	free(node);
+}
+
 /* Nodes that neither have records nor are on the way to any do not exist. */
 static void prune(struct zone *zone, struct zone_node *node)
 {
@@ -93,7 +107,7 @@ static void prune(struct zone *zone, struct zone_node *node)
 
 		unchain(zone, node);
 		parent->children--;
-		free(node);
+		free_node(node);
 		node = parent;
 	}
 }
@@ -137,38 +151,64 @@ uint32_t zone_set_ttl(const struct zone_set *set, int64_t now)
 	return set->expires > now ? set->expires - now : 0;
 }
 
-static void free_set(struct zone_set *set)
+static void forget_signature(struct zone_set *set)
+{
+	wire_set_free(set->kept.data);
+	set->kept = (struct zone_kept){ 0 };
+}
+
+void zone_set_free(struct zone_set *set)
 {
 	struct zone_entry *entry;
 
+	if (!set)
+		return;
 	while ((entry = set->entries)) {
 		set->entries = entry->next;
 		free(entry);
 	}
+	forget_signature(set);
 	wire_set_free(set->data);
 	wire_set_free(set->fixed);
 	free(set->owner);
 	free(set);
 }
 
-static struct zone_set *add_set(struct zone_node *node, const struct wire_record *record)
+struct zone_set *zone_set_new(const uint8_t *owner, struct wire_set *data, uint32_t ttl)
 {
-	struct zone_set *set = calloc(1, sizeof(*set)), **last = &node->sets;
-	size_t len = wire_name_len(record->owner);
+	struct zone_set *set = calloc(1, sizeof(*set));
+	size_t len = wire_name_len(owner);
 
-	if (!set)
-		return NULL;
-	set->owner = malloc(len);
-	set->data = wire_set_new(record->type);
-	if (!set->owner || !set->data) {
-		free_set(set);
+	if (set)
+		set->owner = malloc(len);
+	if (!set || !set->owner) {
+		free(set);
+		wire_set_free(data);
 		return NULL;
 	}
-	memcpy(set->owner, record->owner, len);
-	set->ttl = set->fixed_ttl = UINT32_MAX;
+	memcpy(set->owner, owner, len);
+	set->data = data;
+	set->ttl = set->fixed_ttl = ttl;
+	return set;
+}
+
+static void append_set(struct zone_node *node, struct zone_set *set)
+{
+	struct zone_set **last = &node->sets;
+
 	while (*last)
 		last = &(*last)->next;
 	*last = set;
+	forget_nsec(node);
+}
+
+static struct zone_set *add_set(struct zone_node *node, const struct wire_record *record)
+{
+	struct wire_set *data = wire_set_new(record->type);
+	struct zone_set *set = data ? zone_set_new(record->owner, data, UINT32_MAX) : NULL;
+
+	if (set)
+		append_set(node, set);
 	return set;
 }
 
@@ -179,7 +219,22 @@ static void remove_set(struct zone_node *node, struct zone_set *set)
 	while (*at != set)
 		at = &(*at)->next;
 	*at = set->next;
-	free_set(set);
+	zone_set_free(set);
+	forget_nsec(node);
+}
+
+void zone_put_apex(struct zone *zone, uint16_t type, struct zone_set *set)
+{
+	struct zone_set *old = zone_set_of(zone->apex, type);
+
+	if (old && old->fixed) {
+		zone_set_free(set);
+		return;
+	}
+	if (old)
+		remove_set(zone->apex, old);
+	if (set)
+		append_set(zone->apex, set);
 }
 
 /* Puts fixed records and entries together again. */
@@ -203,6 +258,7 @@ static int rebuild(struct zone_set *set)
 	if (!data)
 		return -ENOMEM;
 	wire_set_free(set->data);
+	forget_signature(set);
 	set->data = data;
 	set->ttl = ttl;
 	set->expires = expires;
@@ -314,11 +370,13 @@ static void free_zone(struct zone *zone)
 			zone->buckets[i] = node->chain;
 			while (node->sets)
 				remove_set(node, node->sets);
-			free(node);
+			free_node(node);
 		}
 	}
-	if (zone)
+	if (zone) {
+		sign_free(zone->sign);
 		free(zone->buckets);
+	}
 	free(zone);
 }
 

@@ -20,6 +20,8 @@
 
 #define ZONES_MAX 16
 
+struct sign;
+
 /* A dynamic record; those of files are not kept one by one. */
 struct zone_entry {
 	struct zone_entry *next;
@@ -27,6 +29,13 @@ struct zone_entry {
 	uint32_t ttl;
 	uint16_t len;
 	uint8_t data[];
+};
+
+/* A signature beside what it signs: sign.c makes it and knows whether it still is the right one. */
+struct zone_kept {
+	struct wire_set *data; /* NULL: none */
+	uint64_t by;	       /* whose keys */
+	int64_t from, until;   /* seconds since 1970 */
 };
 
 struct zone_set {
@@ -37,11 +46,13 @@ struct zone_set {
 	struct zone_entry *entries;
 	uint32_t ttl, fixed_ttl; /* the smallest: RFC 2181, 5.2 */
 	int64_t expires;	 /* of the entry that goes first, 0 = never */
+	struct zone_kept kept;
 };
 
 struct zone_node {
 	struct zone_node *chain, *parent;
 	struct zone_set *sets;
+	struct zone_set *nsec; /* that tells which sets there are, or NULL; sign_deny.c makes it */
 	unsigned int children;
 	uint32_t hash;
 	uint8_t label[]; /* length and bytes, lower case */
@@ -54,6 +65,7 @@ struct zone {
 	struct zone_node **buckets;
 	unsigned int bucket_count, node_count; /* bucket_count: a power of two */
 	unsigned int records;		       /* from the file */
+	struct sign *sign;		       /* its keys; NULL: it is not signed */
 };
 
 struct zones {
@@ -80,6 +92,13 @@ void zone_lookup(const struct zone *zone, const uint8_t *name, struct zone_looku
 const struct zone_node *zone_exact(const struct zone *zone, const uint8_t *name);
 struct zone_set *zone_set_of(const struct zone_node *node, uint16_t type);
 uint32_t zone_set_ttl(const struct zone_set *set, int64_t now);
+
+/* A set of its own; takes `data`, and frees it where there is no memory: NULL. */
+struct zone_set *zone_set_new(const uint8_t *owner, struct wire_set *data, uint32_t ttl);
+void zone_set_free(struct zone_set *set);
+/* Takes `set` for the zone's own name, instead of the one of that type unless the file has it; NULL
+ * for none. */
+void zone_put_apex(struct zone *zone, uint16_t type, struct zone_set *set);
 
 /*
  * A dynamic record beside those of the file. -ENOENT: no zone has the name; -EPERM: it is

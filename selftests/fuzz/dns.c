@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: agents/dns/answer.c agents/dns/rrl.c agents/dns/wire.c agents/dns/zone.c */
+/* link: agents/dns/sign.c agents/dns/sign_deny.c agents/dns/sign_wire.c */
 /* link: agents/lib/address.c agents/lib/auth.c */
 /*
  * Any bytes as a question, by UDP and by TCP: no answer, or one that has the question's id, is no
