@@ -2,7 +2,9 @@
 /* Commands that ask the running server by its control socket. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../lib/address.h"
 #include "../lib/msg.h"
@@ -210,6 +212,58 @@ static int list(const char *name, const struct settings *settings)
 	return status;
 }
 
+/* Lines as in a zone file: who reads them as one has the keys. */
+static void print_keys(const json_t *keys)
+{
+	const json_t *key;
+	char created[32] = "";
+	size_t i;
+
+	json_array_foreach (keys, i, key) {
+		time_t time = number(key, "created");
+		struct tm tm;
+
+		if (gmtime_r(&time, &tm))
+			strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		printf("; key %lld, created %s%s\n%s\n%s\n", number(key, "tag"), created,
+		       json_is_true(json_object_get(key, "signs")) ? ", signs" : "",
+		       word(key, "ds"), word(key, "dnskey"));
+	}
+}
+
+static int key_command(int argc, char **argv, const struct settings *settings)
+{
+	char op[16], *end = NULL;
+	json_t *answer, *message;
+	int status;
+
+	snprintf(op, sizeof(op), "key-%s", argv[0]);
+	message = json_pack("{s:s, s:s}", "op", op, "zone", argv[1]);
+	if (argc == 3)
+		json_object_set_new(message, "tag", json_integer(strtol(argv[2], &end, 10)));
+	if (end && (*end || end == argv[2])) {
+		json_decref(message);
+		fprintf(stderr, PROGRAM ": a key's tag is a number; see key show %s\n", argv[1]);
+		return EXIT_USAGE;
+	}
+	answer = ask(settings->control, message);
+	status = check(answer);
+	if (!status && settings->json)
+		print_json(answer);
+	else if (!status)
+		print_keys(json_object_get(answer, "keys"));
+	json_decref(answer);
+	return status;
+}
+
+static bool is_key_command(int argc, char **argv)
+{
+	if (argc < 2)
+		return false;
+	return (argc == 2 && (!strcmp(argv[0], "add") || !strcmp(argv[0], "show"))) ||
+	       (argc <= 3 && !strcmp(argv[0], "del"));
+}
+
 static int show_status(const struct settings *settings)
 {
 	json_t *answer = ask(settings->control, json_pack("{s:s}", "op", "status"));
@@ -248,11 +302,14 @@ int command_run(const char *command, int argc, char **argv, const struct setting
 		return change(settings->control, match_message("withdraw", name, settings));
 	if (!strcmp(command, "list") && argc <= 1)
 		return list(name, settings);
+	if (!strcmp(command, "key") && is_key_command(argc, argv))
+		return key_command(argc, argv, settings);
 	if (!strcmp(command, "status") && !argc)
 		return show_status(settings);
 	if (!strcmp(command, "check") && !argc)
 		return check_zones(settings);
-	fprintf(stderr, PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], status or "
-				"check; see --help\n");
+	fprintf(stderr,
+		PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], key add, show "
+			"or del ZONE, status or check; see --help\n");
 	return EXIT_USAGE;
 }

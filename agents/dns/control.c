@@ -166,9 +166,12 @@ static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 		list(dns, conn, message);
 	else if (!strcmp(op, "status"))
 		msg_reply(conn, message, stats_json(dns));
+	else if (!strncmp(op, "key-", 4))
+		key_message(dns, conn, op, message);
 	else
 		msg_reply_error(conn, message, "unknown-op",
-				"publish, withdraw, list and status are known here");
+				"publish, withdraw, list, status, key-add, key-show and key-del "
+				"are known here");
 }
 
 static void on_closed(struct msg_conn *conn, const char *why, void *arg)

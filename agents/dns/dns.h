@@ -16,6 +16,7 @@
 
 struct evbuffer;
 struct evbuffer;
+struct msg_conn;
 struct tcp_connection;
 struct udp_batch;
 
@@ -69,6 +70,9 @@ void dynamic_expire(struct dns *dns);
 /* ---- secret.c: the key of cookies */
 int secret_load(struct dns *dns, char *error);
 void secret_tick(struct dns *dns);
+
+/* ---- key_control.c: key-add, key-show, key-del */
+void key_message(struct dns *dns, struct msg_conn *conn, const char *op, json_t *message);
 
 /* ---- control.c, stats.c, command.c, run.c */
 int control_listen(struct dns *dns, char *error);

@@ -15,6 +15,7 @@
 #include "../lib/log.h"
 #include "../lib/metrics.h"
 #include "dns.h"
+#include "key.h"
 
 #define STATUS_TICKS	 10
 #define DESCRIPTORS_KEPT 256 /* for everything else */
@@ -79,6 +80,12 @@ static void reload_zones(struct dns *dns, struct settings *fresh)
 
 	if (dns_read_zones(fresh, &zones, error)) {
 		log_error("%s; zones and settings stay as they are", error);
+		return;
+	}
+	if (key_load(dns->store, &zones, error,
+		     sizeof(error))) { /* unsigned, they would be bogus */
+		log_error("%s; zones and settings stay as they are", error);
+		zones_free(&zones);
 		return;
 	}
 	zones_free(&dns->zones);
@@ -195,6 +202,8 @@ static int start(struct dns *dns, char *error)
 	}
 	dns->store = store_open(dns->settings.database, error, ERROR_LEN);
 	rc = dns->store ? dynamic_load(dns, error) : -EIO;
+	if (!rc)
+		rc = key_load(dns->store, &dns->zones, error, ERROR_LEN);
 	if (!rc)
 		rc = secret_load(dns, error);
 	if (rc)

@@ -17,7 +17,7 @@ struct number {
 	uint64_t value;
 };
 
-#define NUMBERS 14
+#define NUMBERS 16
 
 static void collect(const struct dns *dns, struct number number[NUMBERS])
 {
@@ -34,6 +34,9 @@ static void collect(const struct dns *dns, struct number number[NUMBERS])
 		{ "published", "Records published, renewals included.", dns->published },
 		{ "withdrawn", "Records withdrawn.", dns->withdrawn },
 		{ "expired", "Records that expired.", dns->expired },
+		{ "signatures", "Signatures made.", counters->signatures.made },
+		{ "signatures_failed", "Sets that could not be signed.",
+		  counters->signatures.failed },
 		/* gauges */
 		{ "records", "Dynamic records.", dns->record_count },
 		{ "records_unserved", "Of these, in none of the zones.", dns->unserved },
