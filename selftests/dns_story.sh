@@ -28,7 +28,7 @@ lan_start() {
 	in_ns lan ip link set br0 up
 	lan_host client 192.0.2.20/24,2001:db8::20/64
 	lan_host resolver 192.0.2.10/24
-	lan_host dns 192.0.2.53/24,192.0.2.54/24,2001:db8::53/64
+	lan_host dns 192.0.2.53/24,192.0.2.54/24,2001:db8::53/64,2001:db8::54/64
 	lan_host host 192.0.2.1/24,2001:db8::1/64
 	wait_for 20 in_ns client ping -qc1 -W0.3 192.0.2.53
 	wait_for 20 in_ns client ping -qc1 -W0.3 2001:db8::53
@@ -51,7 +51,8 @@ zone_write() { # SERIAL [LINE]
 }
 
 dns_start() {
-	STATE_DIRECTORY=$TMP/state spawn dns dns.log isthmus-dns run --listen :53 --zone "example.net=$TMP/zones/example.net" \
+	STATE_DIRECTORY=$TMP/state spawn dns dns.log isthmus-dns run --listen :53 --listen 192.0.2.54:5300 \
+		--listen '[2001:db8::54]:5300' --zone "example.net=$TMP/zones/example.net" \
 		--database "$TMP/state/dns.db" --control "$TMP/dns.sock" --user nobody --metrics 192.0.2.53:9483 \
 		--tcp-idle 2 --rate 5 --log-level debug
 	DNS_PID=$SPAWNED
@@ -129,6 +130,8 @@ resolver_stories() {
 	equal "letters of the question come back" "$(direct +noall +answer wEB.eXample.NET | awk '{ print $1 }')" \
 		wEB.eXample.NET.
 	equal "from the second address" "$(in_ns client dig +short @192.0.2.54 web.example.net)" 192.0.2.1
+	equal "from an address that is listened on alone" "$(in_ns client dig +short -p 5300 @192.0.2.54 web.example.net)" 192.0.2.1
+	equal "by IPv6, alone" "$(in_ns client dig +short -p 5300 @2001:db8::54 web.example.net)" 192.0.2.1
 	equal "by IPv6" "$(in_ns client dig +short @2001:db8::53 web.example.net)" 192.0.2.1
 	equal "zone transfers are refused" "$(direct example.net AXFR | grep -c 'Transfer failed')" 1
 	equal "other zones are refused" "$(direct example.org | status_of)" REFUSED

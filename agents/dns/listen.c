@@ -17,19 +17,27 @@ static int set_option(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
-/* Answers leave from the address that was asked: it is told with each packet. */
-static int prepare(int fd, int family, int type)
+static bool is_any(const struct sockaddr_storage *address)
 {
-	int rc = 0;
+	if (address->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)address)->sin_addr.s_addr == INADDR_ANY;
+	return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+/* Answers leave from the address that was asked: it is told with each packet where it can be any.
+ */
+static int prepare(int fd, const struct sockaddr_storage *address, int type)
+{
+	int family = address->ss_family, rc = 0;
 
 	if (family == AF_INET6)
 		rc = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (type == SOCK_STREAM)
 		return rc ? rc : set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES); /* as far as the system allows */
-	if (!rc && family == AF_INET6)
+	if (!rc && family == AF_INET6 && is_any(address))
 		rc = set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-	if (!rc && family == AF_INET)
+	if (!rc && family == AF_INET && is_any(address))
 		rc = set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	/* Never by a path MTU that somebody pretends: answers fit, or are fragmented on the way. */
 	if (!rc && family == AF_INET)
@@ -45,7 +53,7 @@ static int open_socket(const struct sockaddr_storage *address, socklen_t len, in
 
 	if (fd < 0)
 		return -errno;
-	rc = prepare(fd, address->ss_family, type);
+	rc = prepare(fd, address, type);
 	if (!rc && bind(fd, (const struct sockaddr *)address, len))
 		rc = -errno;
 	if (!rc && type == SOCK_STREAM && listen(fd, TCP_BACKLOG))

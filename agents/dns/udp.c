@@ -10,24 +10,21 @@
 #define BATCH	    64
 #define BATCHES	    8 /* before others have their turn */
 #define CONTROL_LEN (CMSG_SPACE(sizeof(struct in6_pktinfo)))
+#define CACHE_LINE  64 /* buffers 4096 bytes apart would all share one set of the cache's lines */
 
 struct udp_batch {
 	struct mmsghdr in[BATCH], out[BATCH];
 	struct iovec in_vector[BATCH], out_vector[BATCH];
 	struct sockaddr_storage client[BATCH];
 	_Alignas(struct cmsghdr) uint8_t control[BATCH][CONTROL_LEN];
-	uint8_t question[BATCH][WIRE_QUERY_MAX];
-	uint8_t answer[BATCH][WIRE_UDP_MAX];
+	uint8_t question[BATCH][WIRE_QUERY_MAX + CACHE_LINE];
+	uint8_t answer[BATCH][WIRE_UDP_MAX + CACHE_LINE];
 };
 
-struct udp_batch *udp_batch_new(void)
+/* What has come into the first `count` headers is forgotten: they can take others. */
+static void prepare(struct udp_batch *batch, int count)
 {
-	return calloc(1, sizeof(struct udp_batch));
-}
-
-static void prepare(struct udp_batch *batch)
-{
-	for (int i = 0; i < BATCH; i++) {
+	for (int i = 0; i < count; i++) {
 		batch->in_vector[i] = (struct iovec){ batch->question[i], WIRE_QUERY_MAX };
 		batch->in[i].msg_hdr = (struct msghdr){ .msg_name = &batch->client[i],
 							.msg_namelen = sizeof(batch->client[i]),
@@ -36,6 +33,15 @@ static void prepare(struct udp_batch *batch)
 							.msg_control = batch->control[i],
 							.msg_controllen = CONTROL_LEN };
 	}
+}
+
+struct udp_batch *udp_batch_new(void)
+{
+	struct udp_batch *batch = calloc(1, sizeof(*batch));
+
+	if (batch)
+		prepare(batch, BATCH);
+	return batch;
 }
 
 /*
@@ -121,13 +127,13 @@ void udp_ready(evutil_socket_t fd, short what, void *arg)
 	for (int round = 0; round < BATCHES; round++) {
 		int count, answers = 0;
 
-		prepare(batch);
 		count = recvmmsg(fd, batch->in, BATCH, MSG_DONTWAIT, NULL);
 		if (count <= 0)
 			return;
 		for (int i = 0; i < count; i++)
 			answers += answer_one(dns, batch, i, answers, now, now_ms);
 		send_all(dns, fd, batch, answers);
+		prepare(batch, count);
 		if (count < BATCH)
 			return;
 	}
