@@ -139,7 +139,7 @@ static __always_inline enum waypoint_reason wait_bind(const struct waypoint_pair
 		return WAYPOINT_PENALISED;
 	if (stale)
 		bind_clear(pair, conf, now);
-	bind.fresh_ns = now + WAYPOINT_FRESH_S * NS_PER_S;
+	bind.fresh_ns = now + conf->fresh_ns;
 	error = bpf_map_update_elem(&waypoint_bind, pair, &bind, BPF_NOEXIST);
 	if (error)
 		return error == -EEXIST ? WAYPOINT_SEALED : WAYPOINT_BIND_FULL;
