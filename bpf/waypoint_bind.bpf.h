@@ -177,8 +177,11 @@ static __always_inline enum waypoint_reason bind_admit(const struct waypoint_pai
 
 /* ---- what a binding carries, and how it ends */
 
+/* An error is about a packet of another protocol, and none of the session's own. */
 static __always_inline __u8 carried_by(const struct ip *p)
 {
+	if (p->error)
+		return 0;
 	switch (p->proto) {
 	case IPPROTO_ICMP:
 		return WAYPOINT_CARRIED_ICMP;
