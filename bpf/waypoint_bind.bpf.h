@@ -66,14 +66,10 @@ static __always_inline void source_unsolicited(__be32 address, __u64 now)
 }
 
 /* May it bind now? A penalised source may once in a while. */
-static __always_inline bool source_may_bind(struct waypoint_source *source, __u64 now)
+static __always_inline bool source_may_bind(const struct waypoint_source *source, __u64 now)
 {
-	if (source->penalty_ns > now && source->bound_ns &&
-	    now - source->bound_ns < WAYPOINT_PENALTY_GAP_S * NS_PER_S)
-		return false;
-	source->bound_ns = now;
-	source->unsolicited = 0;
-	return true;
+	return source->penalty_ns <= now || !source->bound_ns ||
+	       now - source->bound_ns >= WAYPOINT_PENALTY_GAP_S * NS_PER_S;
 }
 
 /* ---- waits */
@@ -143,6 +139,10 @@ static __always_inline enum waypoint_reason wait_bind(const struct waypoint_pair
 	error = bpf_map_update_elem(&waypoint_bind, pair, &bind, BPF_NOEXIST);
 	if (error)
 		return error == -EEXIST ? WAYPOINT_SEALED : WAYPOINT_BIND_FULL;
+	if (source) {
+		source->bound_ns = now;
+		source->unsolicited = 0;
+	}
 	__sync_fetch_and_add(&wait->bound, 1);
 	bind_event(WAYPOINT_EVENT_BOUND, pair, wait, now);
 	return WAYPOINT_BOUND;
