@@ -124,8 +124,8 @@ static __always_inline void bind_clear(const struct waypoint_pair *pair,
  */
 static __always_inline enum waypoint_reason wait_bind(const struct waypoint_pair *pair,
 						      struct waypoint_wait *wait,
-						      const struct waypoint_conf *conf, bool stale,
-						      __u64 now)
+						      const struct waypoint_conf *conf,
+						      const struct waypoint_bind *stale, __u64 now)
 {
 	struct waypoint_bind bind = { .peer = wait->peer, .host = wait->host, .seen_ns = now };
 	struct waypoint_source *source = source_of(pair->initiator);
@@ -133,8 +133,12 @@ static __always_inline enum waypoint_reason wait_bind(const struct waypoint_pair
 
 	if (source && !source_may_bind(source, now))
 		return WAYPOINT_PENALISED;
-	if (stale)
+	/* The agent may have cleared one away and not yet its connections: any number, then. */
+	bind.number = now >> 20;
+	if (stale) {
+		bind.number = stale->number + 1;
 		bind_clear(pair, conf, now);
+	}
 	bind.fresh_ns = now + conf->fresh_ns;
 	error = bpf_map_update_elem(&waypoint_bind, pair, &bind, BPF_NOEXIST);
 	if (error)
@@ -207,10 +211,24 @@ static __always_inline void conn_end(struct waypoint_bind *bind,
 static __always_inline void conn_begin(struct waypoint_bind *bind,
 				       const struct waypoint_conn_key *key, __u64 now)
 {
-	struct waypoint_conn conn = { .seen_ns = now };
+	struct waypoint_conn conn = { .seen_ns = now, .number = bind->number };
+	struct waypoint_conn *old;
 
 	bind->ended = 0;
-	if (!bpf_map_update_elem(&waypoint_conn, key, &conn, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&waypoint_conn, key, &conn, BPF_NOEXIST)) {
+		__sync_fetch_and_add(&bind->conns, 1);
+		return;
+	}
+	old = bpf_map_lookup_elem(&waypoint_conn, key);
+	if (!old)
+		return;
+	/* Repeated, or on the ports of an earlier one, whose FINs are not its own. */
+	old->seen_ns = now;
+	old->fins = 0;
+	conn.number = old->number;
+	if (unlikely(conn.number != bind->number) &&
+	    __sync_val_compare_and_swap(&old->number, conn.number, (__u32)bind->number) ==
+		    conn.number)
 		__sync_fetch_and_add(&bind->conns, 1);
 }
 
@@ -230,7 +248,7 @@ static __always_inline void conn_track(struct waypoint_bind *bind,
 		return;
 	}
 	conn = bpf_map_lookup_elem(&waypoint_conn, key);
-	if (!conn)
+	if (!conn || conn->number != bind->number)
 		return;
 	conn->seen_ns = now;
 	if (tcp_flags & TCP_FIN)

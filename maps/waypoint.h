@@ -157,7 +157,7 @@ struct waypoint_bind {
 	__s32 conns;	/* open TCP connections that were seen to begin; atomic */
 	__u8 carried;	/* WAYPOINT_CARRIED_ */
 	__u8 ended;	/* its last TCP connection has ended: over linger_ns after seen_ns */
-	__u16 pad;
+	__u16 number;	/* not that of the pair's last binding: tells its connections from that's */
 	/* Where the initiator's last packet came from: replies go back there, without a look-up. */
 	__u32 ifindex; /* 0 = none has come yet */
 	__u8 hop_mac[6], our_mac[6];
@@ -204,7 +204,7 @@ _Static_assert(sizeof(struct waypoint_conn_key) == 12, "waypoint_conn_key is an 
 struct waypoint_conn {
 	__u64 seen_ns; /* of its last SYN, FIN or RST */
 	__u32 fins;    /* WAYPOINT_FIN_ */
-	__u32 pad;
+	__u32 number;  /* of its binding; one of an earlier binding is none */
 };
 
 /*
