@@ -52,17 +52,23 @@ static __always_inline bool error_is_due(void *ctx, enum hook hook, const struct
 	return first && first != 127 && first < 224;
 }
 
-/* At most WAYPOINT_ERRORS_A_S to one source, and none to a penalised one. */
+/*
+ * So many a second to one source. A penalised one gets few, but some: another may have sent what it
+ * is penalised for, and without errors its own packets could be lost and it never know why.
+ */
 static __always_inline bool error_is_allowed(const struct ip *p, __u64 now)
 {
 	__be32 address = p->v6 ? *(__be32 *)&p->src.b[4] : ip_v4(&p->src);
 	struct waypoint_source *source = source_of(address);
+	__u32 most = WAYPOINT_ERRORS_A_S;
 
+	if (source && source->penalty_ns > now)
+		most = WAYPOINT_ERRORS_FEW;
 	if (source && source->second_ns + NS_PER_S <= now) {
 		source->second_ns = now;
 		source->errors = 0;
 	}
-	if (source && source->penalty_ns <= now && source->errors < WAYPOINT_ERRORS_A_S) {
+	if (source && source->errors < most) {
 		source->errors++;
 		return true;
 	}

@@ -57,6 +57,7 @@
 #define WAYPOINT_SCANS	       20 /* new connections to nobody before a source is penalised */
 #define WAYPOINT_PENALTY_GAP_S 10 /* a penalised source binds at most once in this time */
 #define WAYPOINT_ERRORS_A_S    10 /* ICMP errors a second to one source */
+#define WAYPOINT_ERRORS_FEW    1  /* to a penalised one: it may not be who it seems */
 
 #define WAYPOINT_ADDRS	     1024
 #define WAYPOINT_WAITS	     8 /* of one address, whose prefixes are disjoint */
