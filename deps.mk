@@ -6,8 +6,8 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         libinih-dev libmnl-dev libcap-ng-dev libsystemd-dev libclang-rt-dev libknot-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
         bind9-dnsutils unbound netbase wget openssh-client mandoc jq netcat-openbsd python3 git \
-        kea-dhcp4-server isc-dhcp-client python3-scapy python3-pyftpdlib
-# The tests start an unbound of their own; the service that its package starts is stopped again.
+        kea-dhcp4-server isc-dhcp-client knot python3-scapy python3-pyftpdlib
+# The tests start an unbound and a knotd of their own; the services that the packages start are stopped again.
 # Ubuntu has bpftool in the kernel's tools.
 DEPS_BPFTOOL := $(shell . /etc/os-release; [ "$$ID" = ubuntu ] && echo linux-tools-common linux-tools-generic || echo bpftool)
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool /usr/lib/linux-tools/*/bpftool) bpftool)
@@ -24,9 +24,11 @@ $(DEPS_OK):
 	  $$root apt-get update -q >build/deps.log 2>&1; \
 	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q --no-install-recommends $$missing >>build/deps.log 2>&1 || \
 	    { tail -20 build/deps.log; exit 1; }; \
-	  case " $$missing " in *" unbound "*) \
-	    [ ! -d /run/systemd/system ] || $$root systemctl disable -q --now unbound >>build/deps.log 2>&1 || true ;; \
-	  esac; \
+	  for service in unbound knot; do \
+	    case " $$missing " in *" $$service "*) \
+	      [ ! -d /run/systemd/system ] || $$root systemctl disable -q --now $$service >>build/deps.log 2>&1 || true ;; \
+	    esac; \
+	  done; \
 	fi
 	@rm -f build/deps-*; touch $@
 deps: $(DEPS_OK)
