@@ -6,7 +6,7 @@
 /* link: agents/translator/kernel.c agents/translator/attached.c agents/translator/events.c */
 /* link: agents/translator/sweep.c selftests/lib/translator_maps.c */
 /* link: agents/translator/decide.c agents/translator/restore.c agents/translator/hops.c */
-/* link: agents/translator/neighbour.c agents/translator/rendezvous.c */
+/* link: agents/lib/neighbour.c agents/lib/neighbour_watch.c agents/translator/rendezvous.c */
 /* link: agents/translator/ports.c agents/translator/settings.c agents/lib/conf.c */
 /* link: agents/lib/address.c agents/lib/auth.c agents/lib/log.c agents/lib/metrics.c maps/pin.c */
 #include <stdarg.h>
@@ -28,7 +28,7 @@
 
 #include "../agents/lib/address.h"
 #include "../agents/translator/kernel.h"
-#include "../agents/translator/neighbour.h"
+#include "../agents/lib/neighbour.h"
 #include "lib/translator_maps.h"
 
 static char instance[24];

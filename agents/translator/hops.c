@@ -18,15 +18,13 @@
 #include "../lib/address.h"
 #include "../lib/log.h"
 #include "kernel.h"
-#include "neighbour.h"
+#include "../lib/neighbour.h"
 
-#define USED_MAX	1024 /* next hops; a power of two */
-#define USED_FULL	768
-#define CACHE_SLOTS	8192 /* neighbours whose last state is known; a power of two */
-#define KEEP_ALIVE_S	10
-#define EPOCH_GAP_NS	(NS_PER_S / 20)
-#define RECEIVE_BYTES	(1 << 20)
-#define MESSAGES_A_CALL 64
+#define USED_MAX     1024 /* next hops; a power of two */
+#define USED_FULL    768
+#define CACHE_SLOTS  8192 /* neighbours whose last state is known; a power of two */
+#define KEEP_ALIVE_S 10
+#define EPOCH_GAP_NS (NS_PER_S / 20)
 
 struct used_hop {
 	uint32_t ifindex;
@@ -42,8 +40,9 @@ struct used_set {
 
 struct hops {
 	struct translator *translator;
-	struct mnl_socket *monitor, *query;
-	struct event *readable, *raise, *keep_alive;
+	struct neighbour_watch *watch;
+	struct mnl_socket *query;
+	struct event *raise, *keep_alive;
 	uint64_t raised_ns;
 	struct used_set sets[2], *noted, *used;
 	struct neighbour cache[CACHE_SLOTS];
@@ -149,12 +148,10 @@ void hops_keep_alive(struct hops *hops)
 		use(hops, &stale.neighbour[i].addr, stale.neighbour[i].ifindex);
 	for (uint32_t i = 0; i < USED_MAX; i++) {
 		const struct used_hop *hop = &hops->used->hop[i];
-		struct isthmus_addr next;
-		uint32_t ifindex;
+		struct neighbour_route route;
 
-		if (hop->taken && !hop->known &&
-		    !neighbour_route(hops->query, &hop->dst, &next, &ifindex))
-			use(hops, &next, ifindex);
+		if (hop->taken && !hop->known && !neighbour_route(hops->query, &hop->dst, &route))
+			use(hops, &route.hop, route.ifindex);
 	}
 }
 
@@ -226,68 +223,16 @@ static void fill_cache(const struct neighbour *neighbour, void *arg)
 	cache_put(arg, neighbour);
 }
 
-static int on_message(const struct nlmsghdr *message, void *arg)
+static void on_message(const struct nlmsghdr *message, void *arg)
 {
 	struct hops *hops = arg;
 	struct neighbour neighbour;
 
-	if (message->nlmsg_type != RTM_NEWNEIGH && message->nlmsg_type != RTM_DELNEIGH)
+	if (!message ||
+	    (message->nlmsg_type != RTM_NEWNEIGH && message->nlmsg_type != RTM_DELNEIGH))
 		changed(hops);
 	else if (!neighbour_read(message, &neighbour) && cache_put(hops, &neighbour))
 		changed(hops);
-	return MNL_CB_OK;
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
-	struct hops *hops = arg;
-	char buffer[16384];
-
-	(void)fd;
-	(void)what;
-	for (int i = 0; i < MESSAGES_A_CALL; i++) {
-		ssize_t len = recv(mnl_socket_get_fd(hops->monitor), buffer, sizeof(buffer),
-				   MSG_DONTWAIT);
-
-		if (len < 0 && errno == ENOBUFS) {
-			changed(hops); /* what was lost may have been anything */
-			continue;
-		}
-		if (len <= 0)
-			return;
-		mnl_cb_run(buffer, len, 0, 0, on_message, hops);
-	}
-}
-
-static int subscribe(struct mnl_socket *socket)
-{
-	static const int groups[] = { RTNLGRP_NEIGH,	   RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR,
-				      RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-				      RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,  RTNLGRP_NEXTHOP };
-	int bytes = RECEIVE_BYTES;
-
-	if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	for (unsigned int i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-		int group = groups[i];
-
-		if (mnl_socket_setsockopt(socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)))
-			return -errno;
-	}
-	setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-	return 0;
-}
-
-static int open_sockets(struct hops *hops)
-{
-	struct timeval limit = { 1, 0 };
-
-	hops->monitor = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	hops->query = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!hops->monitor || !hops->query || mnl_socket_bind(hops->query, 0, MNL_SOCKET_AUTOPID))
-		return -errno;
-	setsockopt(mnl_socket_get_fd(hops->query), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return subscribe(hops->monitor);
 }
 
 int hops_start(struct translator *t, char *error, size_t error_len)
@@ -302,7 +247,8 @@ int hops_start(struct translator *t, char *error, size_t error_len)
 	hops->translator = t;
 	hops->noted = &hops->sets[0];
 	hops->used = &hops->sets[1];
-	err = open_sockets(hops);
+	hops->query = neighbour_query();
+	err = hops->query ? neighbour_watch_new(t->base, on_message, hops, &hops->watch) : -errno;
 	if (!err)
 		err = neighbour_dump(hops->query, fill_cache, hops);
 	if (err) {
@@ -310,12 +256,9 @@ int hops_start(struct translator *t, char *error, size_t error_len)
 			 strerror(-err));
 		return err;
 	}
-	hops->readable = event_new(t->base, mnl_socket_get_fd(hops->monitor), EV_READ | EV_PERSIST,
-				   on_readable, hops);
 	hops->raise = evtimer_new(t->base, on_raise, hops);
 	hops->keep_alive = event_new(t->base, -1, EV_PERSIST, on_keep_alive, hops);
-	if (!hops->readable || !hops->raise || !hops->keep_alive ||
-	    event_add(hops->readable, NULL) || event_add(hops->keep_alive, &often))
+	if (!hops->raise || !hops->keep_alive || event_add(hops->keep_alive, &often))
 		return -ENOMEM;
 	changed(hops); /* what changed while no agent watched */
 	return 0;
@@ -323,18 +266,13 @@ int hops_start(struct translator *t, char *error, size_t error_len)
 
 void hops_free(struct hops *hops)
 {
-	struct event *event[3];
-
 	if (!hops)
 		return;
-	event[0] = hops->readable;
-	event[1] = hops->raise;
-	event[2] = hops->keep_alive;
-	for (int i = 0; i < 3; i++)
-		if (event[i])
-			event_free(event[i]);
-	if (hops->monitor)
-		mnl_socket_close(hops->monitor);
+	if (hops->raise)
+		event_free(hops->raise);
+	if (hops->keep_alive)
+		event_free(hops->keep_alive);
+	neighbour_watch_free(hops->watch);
 	if (hops->query)
 		mnl_socket_close(hops->query);
 	free(hops);

@@ -6,7 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
-#include "../lib/address.h"
+#include "address.h"
 #include "neighbour.h"
 
 #define BUFFER_BYTES 32768
@@ -144,47 +144,104 @@ int neighbour_use(struct mnl_socket *socket, const struct isthmus_addr *addr, ui
 	return ask(socket, message, NULL, NULL);
 }
 
-struct route {
-	struct isthmus_addr hop;
-	uint32_t ifindex;
+struct found {
+	struct neighbour neighbour;
+	bool valid;
 };
+
+static int read_found(const struct nlmsghdr *message, void *arg)
+{
+	struct found *found = arg;
+
+	if (message->nlmsg_type == RTM_NEWNEIGH && !neighbour_read(message, &found->neighbour))
+		found->valid = neighbour_is_valid(&found->neighbour);
+	return MNL_CB_STOP;
+}
+
+int neighbour_find(struct mnl_socket *socket, const struct isthmus_addr *addr, uint32_t ifindex,
+		   uint8_t mac[6])
+{
+	char buffer[256] = { 0 };
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct found found = { 0 };
+	struct ndmsg *ndm;
+	int err;
+
+	message->nlmsg_type = RTM_GETNEIGH;
+	message->nlmsg_flags = NLM_F_REQUEST;
+	ndm = mnl_nlmsg_put_extra_header(message, sizeof(*ndm));
+	ndm->ndm_family = family_of(addr);
+	ndm->ndm_ifindex = ifindex;
+	put_address(message, NDA_DST, addr);
+	err = ask(socket, message, read_found, &found);
+	if (err)
+		return err;
+	if (!found.valid)
+		return -ENOENT;
+	memcpy(mac, found.neighbour.mac, 6);
+	return 0;
+}
+
+static void read_metrics(const struct nlattr *metrics, struct neighbour_route *route)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, metrics)
+	{
+		if (mnl_attr_get_type(attr) == RTAX_MTU && mnl_attr_get_payload_len(attr) == 4 &&
+		    mnl_attr_get_u32(attr) <= UINT16_MAX)
+			route->mtu = mnl_attr_get_u32(attr);
+	}
+}
+
+static void read_attribute(const struct nlattr *attr, int family, struct neighbour_route *route)
+{
+	const void *payload = mnl_attr_get_payload(attr);
+	uint16_t len = mnl_attr_get_payload_len(attr);
+	uint16_t address_len = family == AF_INET ? 4 : 16;
+	const struct rtvia *via = payload;
+
+	switch (mnl_attr_get_type(attr)) {
+	case RTA_GATEWAY:
+		if (len == address_len)
+			from_bytes(&route->hop, family, payload);
+		break;
+	case RTA_VIA: /* an IPv4 route by an IPv6 gateway (RFC 5549) */
+		if (len == sizeof(*via) + 16 && via->rtvia_family == AF_INET6)
+			from_bytes(&route->hop, AF_INET6, via->rtvia_addr);
+		break;
+	case RTA_PREFSRC:
+		if (len == address_len)
+			from_bytes(&route->source, family, payload);
+		break;
+	case RTA_OIF:
+		if (len == 4)
+			route->ifindex = mnl_attr_get_u32(attr);
+		break;
+	case RTA_METRICS:
+		read_metrics(attr, route);
+		break;
+	}
+}
 
 static int read_route(const struct nlmsghdr *message, void *arg)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(message);
-	struct route *route = arg;
 	const struct nlattr *attr;
 
 	if (message->nlmsg_type != RTM_NEWROUTE || rtm->rtm_type != RTN_UNICAST)
 		return MNL_CB_STOP;
 	mnl_attr_for_each(attr, message, sizeof(*rtm))
 	{
-		const void *payload = mnl_attr_get_payload(attr);
-		uint16_t len = mnl_attr_get_payload_len(attr);
-		const struct rtvia *via = payload;
-
-		switch (mnl_attr_get_type(attr)) {
-		case RTA_GATEWAY:
-			if (len == (rtm->rtm_family == AF_INET ? 4 : 16))
-				from_bytes(&route->hop, rtm->rtm_family, payload);
-			break;
-		case RTA_VIA: /* an IPv4 route by an IPv6 gateway (RFC 5549) */
-			if (len == sizeof(*via) + 16 && via->rtvia_family == AF_INET6)
-				from_bytes(&route->hop, AF_INET6, via->rtvia_addr);
-			break;
-		case RTA_OIF:
-			if (len == 4)
-				route->ifindex = mnl_attr_get_u32(attr);
-			break;
-		}
+		read_attribute(attr, rtm->rtm_family, arg);
 	}
 	return MNL_CB_STOP;
 }
 
 int neighbour_route(struct mnl_socket *socket, const struct isthmus_addr *dst,
-		    struct isthmus_addr *hop, uint32_t *ifindex)
+		    struct neighbour_route *route)
 {
-	struct route route = { .hop = *dst };
+	struct neighbour_route result = { .hop = *dst };
 	char buffer[256] = { 0 };
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct rtmsg *rtm;
@@ -196,12 +253,11 @@ int neighbour_route(struct mnl_socket *socket, const struct isthmus_addr *dst,
 	rtm->rtm_family = family_of(dst);
 	rtm->rtm_dst_len = address_is_v4(dst) ? 32 : 128;
 	put_address(message, RTA_DST, dst);
-	err = ask(socket, message, read_route, &route);
+	err = ask(socket, message, read_route, &result);
 	if (err)
 		return err;
-	if (!route.ifindex)
+	if (!result.ifindex)
 		return -ENETUNREACH;
-	*hop = route.hop;
-	*ifindex = route.ifindex;
+	*route = result;
 	return 0;
 }
