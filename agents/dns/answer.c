@@ -13,6 +13,7 @@ struct search {
 	struct answer_server *server;
 	struct wire *wire;
 	const struct zone *zone;
+	const struct answer_binding *binding;
 	int64_t now;
 	uint16_t type;
 	const uint8_t *owner;	     /* the name asked for, as it is to be written */
@@ -170,12 +171,20 @@ static void put_referral(struct search *search, const struct zone_node *cut)
 /* RFC 8482, 4.1: one of the sets, the smallest. */
 static const struct zone_set *any_set(const struct zone_node *node)
 {
-	const struct zone_set *best = node->sets;
+	const struct zone_set *best = NULL;
 
-	for (const struct zone_set *set = best; set; set = set->next)
-		if (wire_set_size(set->data) < wire_set_size(best->data))
+	for (const struct zone_set *set = node->sets; set; set = set->next)
+		if (wire_set_type(set->data) != ZONE_BOUND &&
+		    (!best || wire_set_size(set->data) < wire_set_size(best->data)))
 			best = set;
 	return best;
+}
+
+static const struct zone_set *asked_set(const struct search *search, const struct zone_node *node)
+{
+	if (search->type == ns_t_any)
+		return any_set(node);
+	return search->type == ZONE_BOUND ? NULL : zone_set_of(node, search->type);
 }
 
 static enum answer_result put_found(struct search *search, const struct zone_set *set)
@@ -207,16 +216,61 @@ static enum answer_result find_signatures(struct search *search, const struct zo
 	return ANSWER_NOERROR;
 }
 
+/* No waypoint has an IPv6 address for it now. */
+static void put_no_address(struct search *search, const struct zone_node *node)
+{
+	const struct signing signing = signing_by(search, signer(search, search->zone));
+	const struct sign_denial denial = { .owner = search->owner, .node = node, .no_aaaa = true };
+
+	put_soa(search);
+	if (signing.sign && search->room && !search->failed)
+		note(search, sign_put_nsec(&signing, ns_s_ns, search->zone, &denial, true));
+}
+
+/* The address that a waypoint has given: of this answer alone. */
+static enum answer_result put_binding(struct search *search, const struct zone_node *node)
+{
+	const struct signing signing = signing_by(search, signer(search, search->zone));
+	const struct answer_binding *binding = search->binding;
+	struct wire_set *set;
+
+	if (binding->result == ANSWER_NODATA)
+		put_no_address(search, node);
+	if (binding->result != ANSWER_NOERROR)
+		return binding->result;
+	set = wire_set_once(search->wire, search->type);
+	if (!set ||
+	    wire_set_once_add(search->wire, set, binding->address, search->type == ns_t_a ? 4 : 16))
+		return ANSWER_SERVFAIL;
+	note(search, sign_put_once(&signing, ns_s_an, search->owner, set, binding->ttl, false));
+	return ANSWER_NOERROR;
+}
+
+/* A name whose addresses are a waypoint's: not before one has accepted (bind.c). */
+static enum answer_result find_bound(struct search *search, const struct zone_node *node,
+				     const struct zone_set *bound)
+{
+	if (search->binding)
+		return put_binding(search, node);
+	search->server->held.is = true;
+	search->server->held.bound = bound->data;
+	search->server->held.type = search->type;
+	return ANSWER_HELD;
+}
+
 static enum answer_result find_here(struct search *search, const struct zone_node *node, bool own,
 				    bool *more)
 {
-	const struct zone_set *set =
-		search->type == ns_t_any ? any_set(node) : zone_set_of(node, search->type);
+	const struct zone_set *set = asked_set(search, node), *bound = NULL;
 	const struct zone_set *cname = zone_set_of(node, ns_t_cname);
 
 	if (set)
 		return put_found(search, set);
-	if (search->zone->sign && search->type == SIGN_TYPE_RRSIG && node->sets)
+	if (search->type == ns_t_a || search->type == ns_t_aaaa)
+		bound = zone_set_of(node, ZONE_BOUND);
+	if (bound)
+		return find_bound(search, node, bound);
+	if (search->zone->sign && search->type == SIGN_TYPE_RRSIG && any_set(node))
 		return find_signatures(search, node);
 	if (search->zone->sign && search->type == SIGN_TYPE_NSEC) {
 		put_nsec(search, ns_s_an, search->owner, node, own);
@@ -293,6 +347,7 @@ static enum answer_result search_zones(struct answer_server *server,
 	const struct wire_query *query = wire_query(server->wire);
 	struct search search = { .server = server,
 				 .wire = server->wire,
+				 .binding = client->binding,
 				 .now = client->now,
 				 .type = query->type,
 				 .owner = query->name,
@@ -408,7 +463,9 @@ size_t answer(struct answer_server *server, const struct answer_client *client,
 	enum wire_cookie cookie;
 
 	server->compact = false;
-	client->tcp ? server->counters.tcp++ : server->counters.udp++;
+	server->held.is = false;
+	if (!client->binding)
+		client->tcp ? server->counters.tcp++ : server->counters.udp++;
 	if (verdict == WIRE_DROP) {
 		server->counters.results[ANSWER_DROPPED]++;
 		return 0;
@@ -419,15 +476,26 @@ size_t answer(struct answer_server *server, const struct answer_client *client,
 		size = size < WIRE_UDP_MIN ? WIRE_UDP_MIN : size;
 	}
 	cookie = wire_check_cookie(server->wire, server->secret, client->address, client->now);
-	server->counters.cookies[cookie]++;
+	if (client->binding)
+		wire_set_scope(server->wire, client->binding->scope);
+	else
+		server->counters.cookies[cookie]++;
 	if (wire_begin(server->wire, size, server->udp_size)) {
 		server->counters.results[ANSWER_SERVFAIL]++;
 		return 0;
 	}
-	result = limit(server, client, cookie, decide(server, client, verdict));
-	if (result == ANSWER_LIMITED) {
+	result = decide(server, client, verdict);
+	if (!client->binding) /* of a name that exists, and counted when it was held */
+		result = limit(server, client, cookie, result);
+	if (result == ANSWER_HELD) {
+		server->held.subnet = wire_query(server->wire)->subnet;
+		server->held.proven = client->tcp || cookie == WIRE_COOKIE_VALID;
+	}
+	if (result == ANSWER_LIMITED || result == ANSWER_HELD) {
 		server->counters.results[result]++;
 		return 0;
 	}
+	if (client->binding && result == ANSWER_SLIPPED)
+		wire_truncate(server->wire);
 	return finish(server, result, bytes);
 }

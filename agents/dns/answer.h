@@ -21,6 +21,7 @@
 	X(NOTAUTH, "notauth")	   /* signed with a key */                                         \
 	X(BADVERS, "badvers")	   /* EDNS of another version */                                   \
 	X(SERVFAIL, "servfail")	   /* no room for the answer */                                    \
+	X(HELD, "held")		   /* set aside until a waypoint has accepted it */                \
 	X(SLIPPED, "rate-slipped") /* limited: told to ask again by TCP */                         \
 	X(LIMITED, "rate-dropped") /* limited: no answer */
 
@@ -38,6 +39,23 @@ struct answer_counters {
 	struct sign_counters signatures;
 };
 
+/* What a waypoint has made of a question that was held. */
+struct answer_binding {
+	enum answer_result result; /* NOERROR, NODATA, SERVFAIL, or SLIPPED: ask by TCP */
+	uint8_t address[16];	   /* of the type that was asked for */
+	uint32_t ttl;
+	uint8_t scope; /* bits of the query's subnet that it is for */
+};
+
+/* Of the last question, if it is HELD. */
+struct answer_held {
+	bool is;
+	const struct wire_set *bound; /* ZONE_BOUND */
+	uint16_t type;		      /* A or AAAA */
+	struct wire_subnet subnet;
+	bool proven; /* the client gets what is sent to its address */
+};
+
 struct answer_server {
 	struct zones *zones;
 	struct rrl *rrl;
@@ -46,16 +64,18 @@ struct answer_server {
 	uint8_t secret[2][WIRE_SECRET_LEN];
 	struct answer_counters counters;
 	bool compact; /* of the answer at hand: no such name, told as RFC 9824 does */
+	struct answer_held held;
 };
 
 struct answer_client {
 	const struct sockaddr *address;
 	bool tcp;
-	int64_t now;	 /* seconds since 1970: expiry and cookies */
-	uint64_t now_ms; /* monotonic: rates */
+	int64_t now;			      /* seconds since 1970: expiry and cookies */
+	uint64_t now_ms;		      /* monotonic: rates */
+	const struct answer_binding *binding; /* the second time, after it was HELD; or NULL */
 };
 
-/* Length of the answer, valid until the next call; 0 = there is none. */
+/* Length of the answer, valid until the next call; 0 = there is none, or none yet: server->held. */
 size_t answer(struct answer_server *server, const struct answer_client *client,
 	      const uint8_t *question, size_t len, const uint8_t **bytes);
 const char *answer_result_text(enum answer_result result);

@@ -7,90 +7,10 @@
 #include <time.h>
 
 #include "../lib/address.h"
-#include "../lib/msg.h"
+#include "../lib/ask.h"
 #include "dns.h"
 
-#define PROGRAM	  "isthmus-dns"
-#define ANSWER_MS 10000
-
-enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
-
-/* ---- one question and its answer */
-
-struct question {
-	struct event_base *base;
-	struct msg_conn *conn;
-	json_t *message, *answer;
-};
-
-static void on_answer(struct msg_conn *conn, json_t *answer, void *arg)
-{
-	struct question *question = arg;
-
-	(void)conn;
-	question->answer = json_incref(answer);
-	event_base_loopbreak(question->base);
-}
-
-static void on_opened(struct msg_conn *conn, void *arg)
-{
-	struct question *question = arg;
-
-	if (msg_request(conn, json_incref(question->message), ANSWER_MS, on_answer, question))
-		event_base_loopbreak(question->base);
-}
-
-static void on_message(struct msg_conn *conn, json_t *message, void *arg)
-{
-	(void)conn;
-	(void)message;
-	(void)arg;
-}
-
-static void on_closed(struct msg_conn *conn, const char *why, void *arg)
-{
-	struct question *question = arg;
-
-	(void)conn;
-	(void)why;
-	question->conn = NULL;
-	event_base_loopbreak(question->base);
-}
-
-/* Takes `message`. NULL if there is no answer. */
-static json_t *ask(const char *path, json_t *message)
-{
-	static const struct msg_handler handler = { on_opened, on_message, on_closed };
-	struct question question = { .base = event_base_new(), .message = message };
-
-	if (question.base)
-		question.conn = msg_connect_unix(question.base, path, &handler, &question);
-	if (question.conn)
-		event_base_dispatch(question.base);
-	if (question.conn)
-		msg_conn_free(question.conn);
-	if (question.base)
-		event_base_free(question.base);
-	json_decref(message);
-	if (!question.answer)
-		fprintf(stderr,
-			PROGRAM ": no answer on %s: does the server run, and may you open its "
-				"socket?\n",
-			path);
-	return question.answer;
-}
-
-/* 0, or the exit status after a message. */
-static int check(const json_t *answer)
-{
-	if (!answer)
-		return EXIT_NOT_RUNNING;
-	if (json_is_true(json_object_get(answer, "ok")))
-		return EXIT_DONE;
-	fprintf(stderr, PROGRAM ": %s: %s\n", json_string_value(json_object_get(answer, "error")),
-		json_string_value(json_object_get(answer, "text")));
-	return EXIT_FAILED;
-}
+#define PROGRAM "isthmus-dns"
 
 /* ---- messages of the command line */
 
@@ -141,8 +61,8 @@ static json_t *publish_message(const char *name, const struct settings *settings
 
 static int change(const char *path, json_t *message)
 {
-	json_t *answer = ask(path, message);
-	int status = check(answer);
+	json_t *answer = ask_daemon(PROGRAM, path, message);
+	int status = ask_check(PROGRAM, answer);
 
 	json_decref(answer);
 	return status;
@@ -178,14 +98,6 @@ static void print_record(const json_t *record)
 	printf("\n");
 }
 
-static void print_json(json_t *object)
-{
-	json_object_del(object, "re");
-	json_object_del(object, "ok");
-	json_dumpf(object, stdout, JSON_INDENT(2));
-	printf("\n");
-}
-
 /* Page after page. */
 static int list(const char *name, const struct settings *settings)
 {
@@ -198,14 +110,14 @@ static int list(const char *name, const struct settings *settings)
 
 		if (after)
 			json_object_set_new(message, "after", after);
-		answer = ask(settings->control, message);
-		status = check(answer);
+		answer = ask_daemon(PROGRAM, settings->control, message);
+		status = ask_check(PROGRAM, answer);
 		after = json_incref(json_object_get(answer, "after"));
 		json_array_extend(records, json_object_get(answer, "records"));
 		json_decref(answer);
 	} while (!status && after);
 	if (!status && settings->json)
-		print_json(all);
+		ask_print(all);
 	for (size_t i = 0; !status && !settings->json && i < json_array_size(records); i++)
 		print_record(json_array_get(records, i));
 	json_decref(all);
@@ -244,12 +156,12 @@ static int key_command(int argc, char **argv, const struct settings *settings)
 	if (end && (*end || end == argv[2])) {
 		json_decref(message);
 		fprintf(stderr, PROGRAM ": a key's tag is a number; see key show %s\n", argv[1]);
-		return EXIT_USAGE;
+		return ASK_USAGE;
 	}
-	answer = ask(settings->control, message);
-	status = check(answer);
+	answer = ask_daemon(PROGRAM, settings->control, message);
+	status = ask_check(PROGRAM, answer);
 	if (!status && settings->json)
-		print_json(answer);
+		ask_print(answer);
 	else if (!status)
 		print_keys(json_object_get(answer, "keys"));
 	json_decref(answer);
@@ -266,11 +178,11 @@ static bool is_key_command(int argc, char **argv)
 
 static int show_status(const struct settings *settings)
 {
-	json_t *answer = ask(settings->control, json_pack("{s:s}", "op", "status"));
-	int status = check(answer);
+	json_t *answer = ask_daemon(PROGRAM, settings->control, json_pack("{s:s}", "op", "status"));
+	int status = ask_check(PROGRAM, answer);
 
 	if (!status && settings->json)
-		print_json(answer);
+		ask_print(answer);
 	else if (!status)
 		stats_text(answer);
 	json_decref(answer);
@@ -284,12 +196,44 @@ static int check_zones(const struct settings *settings)
 
 	if (dns_read_zones(settings, &zones, error)) {
 		fprintf(stderr, PROGRAM ": %s\n", error);
-		return EXIT_FAILED;
+		return ASK_FAILED;
 	}
 	for (unsigned int i = 0; i < zones.count; i++)
 		printf("%s: %u records\n", settings->zone.item[i], zones.item[i]->records);
 	zones_free(&zones);
-	return EXIT_DONE;
+	return ASK_DONE;
+}
+
+/* `gateway` and `waypoint`: who may log in. */
+static int members(const char *kind, int argc, char **argv, const struct settings *settings)
+{
+	const char *verb = argc ? argv[0] : "";
+	json_t *answer, *member;
+	int status;
+	size_t i;
+
+	if (!strcmp(verb, "list") && argc == 1)
+		answer = ask_daemon(PROGRAM, settings->control,
+				    json_pack("{s:s}", "op", "member-list"));
+	else if ((!strcmp(verb, "add") || !strcmp(verb, "del")) && argc == 2)
+		answer = ask_daemon(PROGRAM, settings->control,
+				    json_pack("{s:s+, s:s, s:s}", "op", "member-", verb, "kind",
+					      kind, "name", argv[1]));
+	else {
+		fprintf(stderr, PROGRAM ": expected %s add NAME, del NAME or list\n", kind);
+		return ASK_USAGE;
+	}
+	status = ask_check(PROGRAM, answer);
+	if (!status && json_object_get(answer, "line"))
+		printf("%s\n", word(answer, "line"));
+	json_array_foreach (json_object_get(answer, "members"), i, member)
+		if (!status && !strcmp(word(member, "kind"), kind))
+			printf("%s%s\n", word(member, "name"),
+			       json_is_true(json_object_get(member, "enrolled"))
+				       ? ""
+				       : " (not joined yet)");
+	json_decref(answer);
+	return status;
 }
 
 int command_run(const char *command, int argc, char **argv, const struct settings *settings)
@@ -308,8 +252,9 @@ int command_run(const char *command, int argc, char **argv, const struct setting
 		return show_status(settings);
 	if (!strcmp(command, "check") && !argc)
 		return check_zones(settings);
-	fprintf(stderr,
-		PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], key add, show "
-			"or del ZONE, status or check; see --help\n");
-	return EXIT_USAGE;
+	if (!strcmp(command, "gateway") || !strcmp(command, "waypoint"))
+		return members(command, argc, argv, settings);
+	fprintf(stderr, PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], key add, "
+				"gateway add or waypoint add NAME, status or check; see --help\n");
+	return ASK_USAGE;
 }

@@ -168,10 +168,13 @@ static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 		msg_reply(conn, message, stats_json(dns));
 	else if (!strncmp(op, "key-", 4))
 		key_message(dns, conn, op, message);
+	else if (!strcmp(op, "member-add") || !strcmp(op, "member-del") ||
+		 !strcmp(op, "member-list"))
+		members_command(dns, conn, message, op);
 	else
 		msg_reply_error(conn, message, "unknown-op",
-				"publish, withdraw, list, status, key-add, key-show and key-del "
-				"are known here");
+				"publish, withdraw, list, status, key-add, key-show, key-del, "
+				"member-add, member-del and member-list are known here");
 }
 
 static void on_closed(struct msg_conn *conn, const char *why, void *arg)

@@ -8,6 +8,8 @@
 #include <sys/queue.h>
 
 #include "answer.h"
+#include "bind.h"
+#include "member.h"
 #include "settings.h"
 #include "store.h"
 
@@ -15,10 +17,10 @@
 #define ERROR_LEN     512
 
 struct evbuffer;
-struct evbuffer;
 struct msg_conn;
 struct tcp_connection;
 struct udp_batch;
+struct udp_late;
 
 struct listener {
 	struct dns *dns;
@@ -36,6 +38,9 @@ struct dns {
 	struct metrics *metrics;
 	struct event *tick;
 	struct udp_batch *batch;
+	struct udp_late *late;
+	struct members *members;   /* NULL: not served */
+	struct bindings *bindings; /* of held questions; as members */
 	struct listener listeners[LISTENERS_MAX];
 	unsigned int listener_count;
 	TAILQ_HEAD(, tcp_connection) connections;
@@ -59,6 +64,13 @@ struct udp_batch *udp_batch_new(void);
 void udp_ready(evutil_socket_t fd, short what, void *listener);
 void tcp_ready(evutil_socket_t fd, short what, void *listener);
 void tcp_close_all(struct dns *dns);
+
+/* ---- answers of questions that were held: bind_send.c, tcp.c */
+void udp_reply(struct dns *dns, const struct bind_client *client, const uint8_t *bytes, size_t len);
+void udp_flush(struct dns *dns);
+void tcp_reply(struct tcp_connection *connection, const uint8_t *bytes, size_t len); /* 0: none */
+void bind_send(struct waypoint *waypoint);
+int bind_receive(int fd, uint8_t bytes[SETUP_BATCH][SETUP_BYTES]); /* as recvmmsg(2) */
 
 /* ---- dynamic.c: what is published, in the store and in what is answered */
 int dynamic_load(struct dns *dns, char *error); /* into zones that were just read */

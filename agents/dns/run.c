@@ -94,6 +94,7 @@ static void reload_zones(struct dns *dns, struct settings *fresh)
 	apply_limits(dns);
 	if (dynamic_load(dns, error) || secret_load(dns, error))
 		log_error("%s", error);
+	members_serve(dns);
 	log_info("%u zones and the limits were read again", dns->zones.count);
 }
 
@@ -206,6 +207,8 @@ static int start(struct dns *dns, char *error)
 		rc = key_load(dns->store, &dns->zones, error, ERROR_LEN);
 	if (!rc)
 		rc = secret_load(dns, error);
+	if (!rc)
+		rc = members_open(dns, error);
 	if (rc)
 		return rc;
 	dns->tick = event_new(dns->base, -1, EV_PERSIST, on_tick, dns);
@@ -235,6 +238,7 @@ static void stop(struct dns *dns)
 	listen_close(dns);
 	tcp_close_all(dns);
 	control_close(dns);
+	members_close(dns);
 	metrics_free(dns->metrics);
 	if (dns->tick)
 		event_free(dns->tick);
@@ -243,6 +247,7 @@ static void stop(struct dns *dns)
 	rrl_free(dns->server.rrl);
 	wire_free(dns->server.wire);
 	free(dns->batch);
+	free(dns->late);
 }
 
 int dns_run(int argc, char **argv, struct settings *settings)

@@ -40,6 +40,14 @@ const struct conf_option settings_table[] = {
 	  "dynamic records, default 100000" },
 	{ "dns", "cookie-secret-file", CONF_STRING, FIELD(cookie_secret_file), 0, 0, "FILE",
 	  "32 hex digits, mode 0600, for servers that share an address; default: random" },
+	{ "dns", "members", CONF_STRING, FIELD(members), 0, 0, "ADDRESS:PORT",
+	  "where waypoints and gateways log in, :3481 for instance; default: none do" },
+	{ "dns", "members-public", CONF_STRING, FIELD(members_public), 0, 0, "HOST:PORT",
+	  "how they reach that, for the lines that `gateway add` and `waypoint add` print" },
+	{ "dns", "initiators", CONF_LIST, FIELD(initiators), 0, 0, "PREFIX",
+	  "clients that are initiators themselves, not resolvers (IPv4), may be repeated" },
+	{ "dns", "subnet-from", CONF_LIST, FIELD(subnet_from), 0, 0, "PREFIX",
+	  "resolvers whose EDNS client subnets are believed, may be repeated" },
 	{ "dns", "log", CONF_STRING, FIELD(log), 0, 0, "TARGET", "stderr or syslog" },
 	{ "dns", "log-level", CONF_STRING, FIELD(log_level), 0, 0, "LEVEL",
 	  "error, warn, info or debug" },
@@ -98,6 +106,19 @@ static int fill_in(struct settings *settings)
 		       : 0;
 }
 
+static int read_prefixes(const struct conf_list *list, struct prefix *prefixes, unsigned int *count,
+			 const char *option, char *error, size_t error_len)
+{
+	*count = 0;
+	for (unsigned int i = 0; i < list->count; i++, ++*count)
+		if (prefix_parse(list->item[i], &prefixes[i])) {
+			snprintf(error, error_len, "%s '%.60s' is no prefix, as 192.0.2.0/24",
+				 option, list->item[i]);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
 {
 	const char *file = conf_find_file(argc, argv);
@@ -116,6 +137,11 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
 		snprintf(error, error_len, "out of memory");
 		rc = -EINVAL;
 	}
+	if (rc >= 0 && (read_prefixes(&fresh.initiators, fresh.initiators_list,
+				      &fresh.initiators_count, "initiators", error, error_len) ||
+			read_prefixes(&fresh.subnet_from, fresh.subnet_from_list,
+				      &fresh.subnet_from_count, "subnet-from", error, error_len)))
+		rc = -EINVAL;
 	if (rc < 0) {
 		settings_free(&fresh);
 		return -EINVAL;
@@ -135,6 +161,10 @@ void settings_reload(struct settings *settings, struct settings *from)
 
 	settings->zone = from->zone;
 	from->zone = zone; /* and goes with it */
+	memcpy(settings->initiators_list, from->initiators_list, sizeof(from->initiators_list));
+	memcpy(settings->subnet_from_list, from->subnet_from_list, sizeof(from->subnet_from_list));
+	settings->initiators_count = from->initiators_count;
+	settings->subnet_from_count = from->subnet_from_count;
 	settings->udp_size = from->udp_size;
 	settings->tcp_connections = from->tcp_connections;
 	settings->tcp_per_address = from->tcp_per_address;

@@ -95,6 +95,7 @@ struct sign_denial {
 	bool keep;		      /* owner is the node's own name, so others will ask too */
 	const uint16_t *also;	      /* types that are computed and so in no set; not with keep */
 	unsigned int also_count;
+	bool no_aaaa; /* of a bound name (ZONE_BOUND) that has no IPv6 address now; not with keep */
 };
 
 /* The NSEC of RFC 9824, 3.1 to 3.4; signed if wanted. `zone` has keys. */

@@ -63,8 +63,13 @@ static void add_types(struct sign_types *types, const struct zone *zone,
 	for (const struct zone_set *set = node ? node->sets : NULL; set; set = set->next) {
 		uint16_t type = wire_set_type(set->data);
 
-		if (!cut || type == ns_t_ns || type == SIGN_TYPE_DS)
+		if (type == ZONE_BOUND) {
+			sign_types_add(types, ns_t_a);
+			if (!denial->no_aaaa)
+				sign_types_add(types, ns_t_aaaa);
+		} else if (!cut || type == ns_t_ns || type == SIGN_TYPE_DS) {
 			sign_types_add(types, type);
+		}
 	}
 	for (unsigned int i = 0; i < denial->also_count; i++)
 		sign_types_add(types, denial->also[i]);

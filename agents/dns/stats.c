@@ -79,7 +79,31 @@ json_t *stats_json(struct dns *dns)
 	json_object_set_new(status, "answers", answers);
 	json_object_set_new(status, "cookies", cookies);
 	json_object_set_new(status, "zones", zones);
+	if (dns->members)
+		json_object_set_new(status, "members", members_status(dns));
 	return status;
+}
+
+static void members_text(json_t *members)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	json_array_foreach (json_object_get(members, "gateways"), i, value)
+		printf("%-18s %s %s, %lld hosts, %lld tunnels\n", "gateway",
+		       json_string_value(json_object_get(value, "name")),
+		       json_is_true(json_object_get(value, "connected")) ? "connected"
+									 : "not connected",
+		       json_integer_value(json_object_get(value, "hosts")),
+		       json_integer_value(json_object_get(value, "tunnels")));
+	json_array_foreach (json_object_get(members, "waypoints"), i, value)
+		printf("%-18s %s, %lld addresses\n", "waypoint",
+		       json_string_value(json_object_get(value, "name")),
+		       json_integer_value(json_object_get(value, "addresses")));
+	json_object_foreach (json_object_get(members, "bindings"), key, value)
+		if (json_is_integer(value))
+			printf("bindings_%-9s %lld\n", key, json_integer_value(value));
 }
 
 void stats_text(json_t *status)
@@ -94,6 +118,8 @@ void stats_text(json_t *status)
 		       json_integer_value(json_object_get(value, "serial")),
 		       json_integer_value(json_object_get(value, "records")),
 		       json_integer_value(json_object_get(value, "names")));
+	members_text(json_object_get(status, "members"));
+	json_object_del(status, "members");
 	json_object_foreach (status, key, value) {
 		if (json_is_integer(value))
 			printf("%-18s %lld\n", key, json_integer_value(value));

@@ -18,6 +18,7 @@
 #define ACCEPTS_MAX  64			/* before others have their turn */
 #define OUTPUT_MAX   (2 * WIRE_TCP_MAX) /* unread answers, before no more questions are read */
 #define HEADER_BYTES 12
+#define HELD_MAX     64 /* questions of one connection that are answered later */
 
 struct tcp_connection {
 	TAILQ_ENTRY(tcp_connection) link;
@@ -25,10 +26,14 @@ struct tcp_connection {
 	struct bufferevent *bev;
 	struct event *idle;
 	struct sockaddr_storage client;
+	unsigned int held; /* questions that are answered later */
+	bool ending;	   /* the client has closed its half */
 };
 
 static void close_connection(struct tcp_connection *connection)
 {
+	if (connection->held)
+		bind_forget(connection->dns, connection);
 	TAILQ_REMOVE(&connection->dns->connections, connection, link);
 	connection->dns->connection_count--;
 	if (connection->idle)
@@ -55,6 +60,29 @@ static void on_idle(evutil_socket_t fd, short what, void *arg)
 	close_connection(connection);
 }
 
+static int put_answer(struct tcp_connection *connection, const uint8_t *bytes, size_t len)
+{
+	struct evbuffer *out = bufferevent_get_output(connection->bev);
+	const uint8_t length[2] = { (uint8_t)(len >> 8), (uint8_t)len };
+
+	return evbuffer_add(out, length, 2) || evbuffer_add(out, bytes, len) ? -EPROTO : 1;
+}
+
+/* RFC 7766, 6.2.1.1: answers may come in another order than their questions. */
+static int hold(struct tcp_connection *connection, const uint8_t *question, size_t len)
+{
+	struct bind_client client = { .address = connection->client, .tcp = connection };
+
+	connection->held++;
+	restart_idle(connection);
+	if (bind_hold(connection->dns, &client, question, len)) {
+		bind_flush(connection->dns);
+		return 1;
+	}
+	connection->held--;
+	return -EPROTO;
+}
+
 /* 1: a question was answered, 0: it is not there as a whole, -EPROTO: no question. */
 static int answer_next(struct tcp_connection *connection)
 {
@@ -63,10 +91,9 @@ static int answer_next(struct tcp_connection *connection)
 					.now = dns_now(),
 					.now_ms = dns_now_ms() };
 	struct evbuffer *in = bufferevent_get_input(connection->bev);
-	struct evbuffer *out = bufferevent_get_output(connection->bev);
 	uint8_t length[2], question[WIRE_QUERY_MAX];
 	const uint8_t *bytes;
-	size_t len;
+	size_t len, question_len;
 
 	if (evbuffer_copyout(in, length, 2) < 2)
 		return 0;
@@ -77,15 +104,14 @@ static int answer_next(struct tcp_connection *connection)
 		return 0;
 	evbuffer_drain(in, 2);
 	evbuffer_remove(in, question, len);
+	question_len = len;
 	len = answer(&connection->dns->server, &client, question, len, &bytes);
+	if (!len && connection->dns->server.held.is)
+		return hold(connection, question, question_len);
 	if (!len) /* what would be dropped by UDP: nothing more is expected of this client */
 		return -EPROTO;
-	length[0] = len >> 8;
-	length[1] = len;
-	if (evbuffer_add(out, length, 2) || evbuffer_add(out, bytes, len))
-		return -EPROTO;
 	restart_idle(connection);
-	return 1;
+	return put_answer(connection, bytes, len);
 }
 
 static void on_read(struct bufferevent *bev, void *arg)
@@ -93,7 +119,8 @@ static void on_read(struct bufferevent *bev, void *arg)
 	struct tcp_connection *connection = arg;
 	int rc = 1;
 
-	while (rc > 0 && evbuffer_get_length(bufferevent_get_output(bev)) < OUTPUT_MAX)
+	while (rc > 0 && connection->held < HELD_MAX &&
+	       evbuffer_get_length(bufferevent_get_output(bev)) < OUTPUT_MAX)
 		rc = answer_next(connection);
 	if (rc < 0) {
 		connection->dns->tcp_malformed++;
@@ -113,8 +140,22 @@ static void on_written(struct bufferevent *bev, void *arg)
 
 static void on_last_written(struct bufferevent *bev, void *arg)
 {
+	struct tcp_connection *connection = arg;
+
 	(void)bev;
-	close_connection(arg);
+	if (!connection->held)
+		close_connection(connection);
+}
+
+/* Nothing: the question is forgotten, as it would be by UDP. */
+void tcp_reply(struct tcp_connection *connection, const uint8_t *bytes, size_t len)
+{
+	connection->held--;
+	if (len)
+		put_answer(connection, bytes, len);
+	else if (connection->ending && !connection->held &&
+		 !evbuffer_get_length(bufferevent_get_output(connection->bev)))
+		close_connection(connection);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -123,7 +164,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	/* A client may close its half once it has asked; what it asked is answered. */
 	if ((what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) &&
-	    evbuffer_get_length(bufferevent_get_output(bev))) {
+	    (connection->held || evbuffer_get_length(bufferevent_get_output(bev)))) {
+		connection->ending = true;
 		bufferevent_disable(bev, EV_READ);
 		bufferevent_setcb(bev, NULL, on_last_written, on_event, arg);
 		return;

@@ -72,10 +72,25 @@ static bool has_port(const struct sockaddr_storage *address)
 					     : ((const struct sockaddr_in6 *)address)->sin6_port;
 }
 
-/* Returns whether there is something to send. */
-static bool answer_one(struct dns *dns, struct udp_batch *batch, int from, int to, int64_t now,
-		       uint64_t now_ms)
+/* Set aside: the answer comes when a waypoint has accepted it (bind.c). */
+static void hold(struct listener *listener, struct udp_batch *batch, int from)
 {
+	struct msghdr *header = &batch->in[from].msg_hdr;
+	struct bind_client client = { .address = batch->client[from], .listener = listener };
+
+	turn_control(header);
+	if (header->msg_controllen > sizeof(client.control))
+		return;
+	memcpy(client.control, header->msg_control, header->msg_controllen);
+	client.control_len = header->msg_controllen;
+	bind_hold(listener->dns, &client, batch->question[from], batch->in[from].msg_len);
+}
+
+/* Returns whether there is something to send. */
+static bool answer_one(struct listener *listener, struct udp_batch *batch, int from, int to,
+		       int64_t now, uint64_t now_ms)
+{
+	struct dns *dns = listener->dns;
 	const struct answer_client client = { .address = (struct sockaddr *)&batch->client[from],
 					      .now = now,
 					      .now_ms = now_ms };
@@ -89,6 +104,8 @@ static bool answer_one(struct dns *dns, struct udp_batch *batch, int from, int t
 		return false;
 	}
 	len = answer(&dns->server, &client, batch->question[from], batch->in[from].msg_len, &bytes);
+	if (!len && dns->server.held.is)
+		hold(listener, batch, from);
 	if (!len || len > WIRE_UDP_MAX)
 		return false;
 	memcpy(batch->answer[to], bytes, len);
@@ -131,8 +148,10 @@ void udp_ready(evutil_socket_t fd, short what, void *arg)
 		if (count <= 0)
 			return;
 		for (int i = 0; i < count; i++)
-			answers += answer_one(dns, batch, i, answers, now, now_ms);
+			answers += answer_one(listener, batch, i, answers, now, now_ms);
 		send_all(dns, fd, batch, answers);
+		if (dns->bindings)
+			bind_flush(dns);
 		prepare(batch, count);
 		if (count < BATCH)
 			return;

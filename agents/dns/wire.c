@@ -366,6 +366,7 @@ enum wire_verdict wire_parse(struct wire *wire, const uint8_t *bytes, size_t len
 
 	wire->used = 0;
 	wire->in = wire->out = NULL;
+	wire->scope = 0;
 	wire->client_cookie.len = wire->server_cookie.len = wire->answer_cookie.len = 0;
 	memset(&wire->query, 0, sizeof(wire->query));
 	if (len < KNOT_WIRE_HEADER_SIZE || len > sizeof(wire->bytes))
@@ -442,11 +443,12 @@ static int add_cookie(struct wire *wire, knot_mm_t *mm)
 	return knot_edns_cookie_write(place, size, &wire->client_cookie, &wire->answer_cookie);
 }
 
-/* What the client said, with scope 0: the answer is the same for all (RFC 7871, 7.2.1). */
+/* What the client said; scope 0: the answer is the same for all (RFC 7871, 7.2.1). */
 static int add_subnet(struct wire *wire, knot_mm_t *mm)
 {
 	knot_edns_client_subnet_t subnet = { .family = wire->query.subnet.family,
-					     .source_len = wire->query.subnet.source_len };
+					     .source_len = wire->query.subnet.source_len,
+					     .scope_len = wire->scope };
 	uint16_t size;
 	uint8_t *place;
 
@@ -457,6 +459,11 @@ static int add_subnet(struct wire *wire, knot_mm_t *mm)
 	if (knot_edns_reserve_option(&wire->opt, KNOT_EDNS_OPTION_CLIENT_SUBNET, size, &place, mm))
 		return KNOT_ENOMEM;
 	return knot_edns_client_subnet_write(place, size, &subnet);
+}
+
+void wire_set_scope(struct wire *wire, uint8_t bits)
+{
+	wire->scope = bits < wire->query.subnet.source_len ? bits : wire->query.subnet.source_len;
 }
 
 static int make_opt(struct wire *wire, uint16_t udp_size)

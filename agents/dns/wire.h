@@ -69,6 +69,7 @@ unsigned int wire_set_count(const struct wire_set *set);
 size_t wire_set_size(const struct wire_set *set); /* bytes of data */
 /* The name in the data of an NS, CNAME, PTR, MX or SRV; NULL for other types. */
 const uint8_t *wire_set_target(const struct wire_set *set, unsigned int index);
+/* The bytes of one record. */
 const uint8_t *wire_set_at(const struct wire_set *set, unsigned int index, uint16_t *len);
 uint32_t wire_soa_minimum(const struct wire_set *soa);
 uint32_t wire_soa_serial(const struct wire_set *soa);
@@ -122,6 +123,8 @@ bool wire_has_cookie(const struct wire *wire);
 enum wire_cookie wire_check_cookie(struct wire *wire, const uint8_t secret[2][WIRE_SECRET_LEN],
 				   const struct sockaddr *client, uint32_t now);
 
+/* Of the query's subnet, for how many bits the answer is: RFC 7871, 7.2.1. Before wire_begin(). */
+void wire_set_scope(struct wire *wire, uint8_t bits);
 /* Begins the answer: header and question, with room for the OPT. size: the most it may have;
  * udp_size is told to the client. 0 or -ENOBUFS. */
 int wire_begin(struct wire *wire, size_t size, uint16_t udp_size);

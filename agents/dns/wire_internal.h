@@ -22,6 +22,7 @@ struct wire {
 	uint16_t reserved; /* of out, for the OPT */
 	uint16_t in_id;
 	bool authoritative;
+	uint8_t scope; /* bits of the query's subnet that the answer is for */
 	unsigned int rcode;
 	knot_rrset_t opt;
 	knot_edns_cookie_t client_cookie, server_cookie, answer_cookie; /* len 0: none */

@@ -279,6 +279,8 @@ static const char *unserved(uint16_t type)
 	case ns_t_nsec3param:
 	case ns_t_dnskey:
 		return "signed zones are not served: leave the signatures out";
+	case ZONE_BOUND:
+		return "TYPE65534 means something of its own to this server";
 	}
 	return NULL;
 }

@@ -20,6 +20,14 @@
 
 #define ZONES_MAX 16
 
+/*
+ * A type of ours (RFC 6895: private use) that is never answered: the name's A and AAAA come from a
+ * waypoint (bind.c). Data: id of the gateway and number of the host there, big endian, 4 bytes
+ * each.
+ */
+#define ZONE_BOUND     65534
+#define ZONE_BOUND_LEN 8
+
 struct sign;
 
 /* A dynamic record; those of files are not kept one by one. */

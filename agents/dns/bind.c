@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/address.h"
+#include "../lib/log.h"
+#include "dns.h"
+
+#define HELD_MAX     65536 /* a serial's low 16 bits are the place */
+#define FORGET_MS    3000  /* 5.1 */
+#define TICK_MS	     50
+#define RECEIVED_MAX 512 /* datagrams before others have their turn */
+#define RESPONDERS   4096
+#define RATE_A_S     50 /* wait states of one responder (6.2) */
+#define RATE_BURST   100
+#define AGAIN_MS     50
+#define ADDRESS6_TTL 60 /* no binding is needed; as long as a waypoint may need to vanish */
+#define DISTRIBUTION 12 /* how long initiators took: up to 2^n ms */
+#define CACHE_MAX    64 /* of held[] that are kept for the next ones */
+
+static const unsigned int again_ms[] = { 200, 600, 1400 };
+
+struct held {
+	TAILQ_ENTRY(held) link;
+	struct bind_client client;
+	struct wanted wanted;
+	struct chosen chosen;
+	unsigned int next;  /* candidate that is asked */
+	unsigned int sends; /* of its SETUP; 0: waits for an address to be free */
+	uint64_t serial, began_ms, due_ms;
+	struct setup ask;
+	struct wire_set *bound;
+	uint8_t scope;
+	uint16_t len;
+	uint8_t question[WIRE_QUERY_MAX];
+};
+
+struct bindings {
+	struct dns *dns;
+	TAILQ_HEAD(held_list, held) list; /* oldest first */
+	struct held *held[HELD_MAX];
+	struct held *spare[CACHE_MAX];
+	unsigned int count, spares, next_place;
+	uint64_t counter;
+	struct event *tick;
+	struct {
+		uint32_t key;
+		unsigned int tokens; /* thousandths */
+		uint64_t at_ms;
+	} responder[RESPONDERS];
+	uint64_t asked, sent_again, accepted, rejected, forgotten, failed, full, proven_first,
+		limited, answered6, bad;
+	uint64_t took[DISTRIBUTION + 1];
+};
+
+/* ---- memory: a held question is large, and there may be tens of thousands a second */
+
+static struct held *take_spare(struct bindings *bindings)
+{
+	return bindings->spares ? bindings->spare[--bindings->spares] : malloc(sizeof(struct held));
+}
+
+static void give_spare(struct bindings *bindings, struct held *held)
+{
+	if (bindings->spares < CACHE_MAX)
+		bindings->spare[bindings->spares++] = held;
+	else
+		free(held);
+}
+
+/* A place in held[], which the serial tells. */
+static bool take_place(struct bindings *bindings, struct held *held)
+{
+	for (unsigned int i = 0; i < HELD_MAX; i++) {
+		unsigned int place = bindings->next_place++ & (HELD_MAX - 1);
+
+		if (bindings->held[place])
+			continue;
+		bindings->held[place] = held;
+		held->serial = ++bindings->counter << 16 | place;
+		return true;
+	}
+	return false;
+}
+
+static void release(struct bindings *bindings, struct held *held)
+{
+	TAILQ_REMOVE(&bindings->list, held, link);
+	bindings->held[held->serial & (HELD_MAX - 1)] = NULL;
+	bindings->count--;
+	wire_set_free(held->bound);
+	give_spare(bindings, held);
+}
+
+/* ---- answers */
+
+static void reply(struct bindings *bindings, struct held *held,
+		  const struct answer_binding *binding)
+{
+	struct dns *dns = bindings->dns;
+	const struct answer_client client = { .address = (struct sockaddr *)&held->client.address,
+					      .tcp = held->client.tcp != NULL,
+					      .now = dns_now(),
+					      .now_ms = dns_now_ms(),
+					      .binding = binding };
+	const uint8_t *bytes;
+	size_t len = answer(&dns->server, &client, held->question, held->len, &bytes);
+
+	if (held->client.tcp)
+		tcp_reply(held->client.tcp, bytes, len);
+	else if (len)
+		udp_reply(dns, &held->client, bytes, len);
+}
+
+static void fail(struct bindings *bindings, struct held *held, enum answer_result result)
+{
+	const struct answer_binding binding = { .result = result };
+
+	reply(bindings, held, &binding);
+	release(bindings, held);
+}
+
+/* ---- SETUP */
+
+static void queue(struct waypoint *waypoint, const uint8_t bytes[SETUP_BYTES])
+{
+	if (waypoint->queued == SETUP_BATCH)
+		bind_send(waypoint);
+	memcpy(waypoint->queue[waypoint->queued++], bytes, SETUP_BYTES);
+}
+
+static void send_setup(struct bindings *bindings, struct held *held)
+{
+	struct candidate *to = &held->chosen.candidate[held->next];
+	uint8_t bytes[SETUP_BYTES];
+
+	held->ask.serial = held->serial;
+	held->ask.waypoint = to->waypoint->address[to->address].address;
+	held->ask.gateway = to->gateway;
+	held->ask.host = to->host;
+	if (setup_write(&held->ask, to->waypoint->key, bytes))
+		return;
+	bindings->asked += !held->sends;
+	bindings->sent_again += held->sends > 0;
+	held->due_ms = held->sends < 3 ? held->began_ms + again_ms[held->sends] : UINT64_MAX;
+	held->sends++;
+	queue(to->waypoint, bytes);
+}
+
+/* Under one serial one thing is asked. */
+static bool renumber(struct bindings *bindings, struct held *held)
+{
+	bindings->held[held->serial & (HELD_MAX - 1)] = NULL;
+	return take_place(bindings, held);
+}
+
+/* Asks the addresses in their order; if all of those that there are wait, once more later. */
+static void ask(struct bindings *bindings, struct held *held)
+{
+	uint64_t now = dns_now_ms();
+
+	held->wanted.now_ms = now;
+	choose(bindings->dns->members, &held->wanted, &held->chosen);
+	held->next = held->sends = 0;
+	if (held->next < held->chosen.count) {
+		send_setup(bindings, held);
+		return;
+	}
+	if (!held->chosen.tunnel) {
+		bindings->failed++;
+		fail(bindings, held, ANSWER_SERVFAIL);
+		return;
+	}
+	held->due_ms = held->chosen.retry_ms > now ? held->chosen.retry_ms : now + AGAIN_MS;
+}
+
+/* After a REJECT. False: nobody is left to be asked. */
+static bool ask_next(struct bindings *bindings, struct held *held, enum setup_why why)
+{
+	uint64_t now = dns_now_ms();
+
+	held->next++;
+	held->sends = 0;
+	if (!renumber(bindings, held))
+		return false;
+	if (held->next < held->chosen.count) {
+		send_setup(bindings, held);
+		return true;
+	}
+	if (why != SETUP_WAITING)
+		return false;
+	held->due_ms = held->chosen.retry_ms > now ? held->chosen.retry_ms : now + AGAIN_MS;
+	return true;
+}
+
+static void note_wait(const struct held *held, const struct setup *answer)
+{
+	const struct candidate *to = &held->chosen.candidate[held->next];
+	uint64_t now = dns_now_ms();
+	struct busy busy = { .until_ms = now + answer->ms,
+			     .length_ms = answer->ms,
+			     .prefix = held->wanted.prefix,
+			     .mask = held->wanted.mask,
+			     .gateway = to->gateway,
+			     .host = to->host };
+
+	choose_note(&to->waypoint->address[to->address], &busy, now);
+}
+
+/* Somebody else's wait: it lasts no longer than ours would. */
+static void note_rejected(const struct held *held, const struct setup *answer)
+{
+	const struct candidate *to = &held->chosen.candidate[held->next];
+	uint64_t now = dns_now_ms();
+	struct busy busy = { .until_ms = now + AGAIN_MS * 4, .length_ms = AGAIN_MS * 4 };
+
+	if (answer->why == SETUP_WAITING && !held->wanted.known)
+		choose_note(&to->waypoint->address[to->address], &busy, now);
+}
+
+static void take_answer(struct bindings *bindings, const struct waypoint *waypoint,
+			const struct setup *answer)
+{
+	struct held *held = bindings->held[answer->serial & (HELD_MAX - 1)];
+	struct answer_binding binding = { .result = ANSWER_NOERROR };
+
+	if (!held || held->serial != answer->serial || !held->sends ||
+	    held->chosen.candidate[held->next].waypoint != waypoint)
+		return; /* a second answer, or one that comes too late */
+	if (answer->type == SETUP_REJECT) {
+		bindings->rejected++;
+		note_rejected(held, answer);
+		if (!ask_next(bindings, held, answer->why))
+			fail(bindings, held, ANSWER_SERVFAIL);
+		return;
+	}
+	bindings->accepted++;
+	if (!held->wanted.known)
+		note_wait(held, answer);
+	memcpy(binding.address, &held->ask.waypoint, 4);
+	binding.scope = held->scope;
+	reply(bindings, held, &binding);
+	release(bindings, held);
+}
+
+void bind_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct waypoint *waypoint = arg;
+	struct dns *dns = waypoint->dns;
+
+	(void)what;
+	for (int received = 0; received < RECEIVED_MAX;) {
+		uint8_t bytes[SETUP_BATCH][SETUP_BYTES];
+		struct setup answer;
+		int count = bind_receive(fd, bytes);
+
+		if (count <= 0)
+			break;
+		received += count;
+		for (int i = 0; i < count; i++) {
+			if (setup_read(bytes[i], SETUP_BYTES, waypoint->key, &answer) ||
+			    answer.type == SETUP_ASK)
+				dns->bindings->bad++;
+			else
+				take_answer(dns->bindings, waypoint, &answer);
+		}
+		if (count < SETUP_BATCH)
+			break;
+	}
+	bind_flush(dns);
+}
+
+/* ---- a question begins */
+
+/* Wait states of one responder: whoever asks for it all the time must not fill all addresses. */
+static bool is_over_rate(struct bindings *bindings, uint64_t key, uint64_t now)
+{
+	typeof(bindings->responder[0]) *bucket = &bindings->responder[key % RESPONDERS];
+	uint64_t earned;
+
+	if (bucket->key != (uint32_t)(key >> 32)) {
+		bucket->key = (uint32_t)(key >> 32);
+		bucket->tokens = RATE_BURST * 1000;
+		bucket->at_ms = now;
+	}
+	earned = (now - bucket->at_ms) * RATE_A_S + bucket->tokens;
+	bucket->tokens = earned < RATE_BURST * 1000 ? (unsigned int)earned : RATE_BURST * 1000;
+	bucket->at_ms = now;
+	if (bucket->tokens < 1000)
+		return true;
+	bucket->tokens -= 1000;
+	return false;
+}
+
+/* At least half of the addresses wait for somebody. */
+static bool is_scarce(const struct members *members, uint64_t now)
+{
+	unsigned int busy = 0, all = 0;
+
+	for (unsigned int i = 0; i < members->waypoint_count; i++) {
+		const struct waypoint *waypoint = members->waypoint[i];
+
+		all += waypoint->address_count;
+		for (unsigned int n = 0; n < waypoint->address_count; n++)
+			for (int place = 0; place < ADDRESS_WAITS; place++)
+				if (waypoint->address[n].busy[place].until_ms > now) {
+					busy++;
+					break;
+				}
+	}
+	return busy * 2 >= all;
+}
+
+/* What a listed resolver says of its client filters the wait (RFC 7871); of others it is ignored.
+ */
+static void use_subnet(struct dns *dns, const struct wire_subnet *subnet, struct held *held)
+{
+	struct isthmus_addr from;
+	uint16_t port;
+
+	if (subnet->family != 1 || subnet->source_len < 8 || subnet->source_len > 32 ||
+	    address_from_sockaddr((struct sockaddr *)&held->client.address, &from, &port) ||
+	    !prefix_any_has(dns->settings.subnet_from_list, dns->settings.subnet_from_count, &from))
+		return;
+	held->wanted.mask = htonl(UINT32_MAX << (32 - subnet->source_len));
+	memcpy(&held->wanted.prefix, subnet->address, 4);
+	held->wanted.prefix &= held->wanted.mask;
+	memset(held->wanted.client.b, 0, 16);
+	held->wanted.client.b[10] = held->wanted.client.b[11] = 0xff;
+	memcpy(held->wanted.client.b + 12, &held->wanted.prefix, 4);
+	held->scope = subnet->source_len;
+}
+
+static uint64_t hash_bound(const struct wire_set *bound)
+{
+	uint64_t hash = 14695981039346656037ull; /* FNV-1a */
+	uint16_t len;
+
+	for (unsigned int i = 0; i < wire_set_count(bound); i++) {
+		const uint8_t *data = wire_set_at(bound, i, &len);
+
+		while (len--)
+			hash = (hash ^ *data++) * 1099511628211ull;
+	}
+	return hash;
+}
+
+/* Who is to be bound: the client itself (W3), or who of its kind comes first (W4). */
+static void describe(struct dns *dns, struct held *held, const struct answer_held *what)
+{
+	struct wanted *wanted = &held->wanted;
+	uint16_t port;
+
+	memset(wanted, 0, sizeof(*wanted));
+	address_from_sockaddr((struct sockaddr *)&held->client.address, &wanted->client, &port);
+	wanted->bound = held->bound;
+	wanted->now_ms = held->began_ms;
+	wanted->name_hash = hash_bound(held->bound);
+	wanted->v6 = what->type == ns_t_aaaa;
+	wanted->known = !wanted->v6 && address_is_v4(&wanted->client) &&
+			prefix_any_has(dns->settings.initiators_list,
+				       dns->settings.initiators_count, &wanted->client);
+	if (wanted->known) {
+		memcpy(&wanted->prefix, wanted->client.b + 12, 4);
+		wanted->mask = UINT32_MAX;
+	} else if (!wanted->v6) {
+		use_subnet(dns, &what->subnet, held);
+	}
+	held->ask = (struct setup){ .type = SETUP_ASK,
+				    .mode = wanted->known ? SETUP_KNOWN : SETUP_DELAYED,
+				    .prefix_len = (uint8_t)__builtin_popcount(wanted->mask),
+				    .initiator = wanted->prefix };
+	if (address_is_v4(&wanted->client))
+		memcpy(&held->ask.resolver, wanted->client.b + 12, 4);
+}
+
+/* W13: an IPv6 initiator needs no binding, for each host has an address of its own. */
+static void answer6(struct bindings *bindings, struct held *held)
+{
+	struct answer_binding binding = { .result = ANSWER_NODATA };
+	const struct members *members = bindings->dns->members;
+	struct isthmus_addr address;
+
+	choose(members, &held->wanted, &held->chosen);
+	for (unsigned int i = 0; i < held->chosen.count; i++) {
+		const struct candidate *to = &held->chosen.candidate[i];
+
+		if (!waypoint_address6(to->waypoint, members->gateway[to->gateway], to->host,
+				       &address))
+			continue;
+		binding.result = ANSWER_NOERROR;
+		binding.ttl = ADDRESS6_TTL;
+		memcpy(binding.address, address.b, 16);
+		bindings->answered6++;
+		break;
+	}
+	reply(bindings, held, &binding);
+	release(bindings, held);
+}
+
+static struct held *begin(struct bindings *bindings, const struct bind_client *client,
+			  const uint8_t *question, size_t len)
+{
+	struct held *held = take_spare(bindings);
+
+	if (!held)
+		return NULL;
+	held->bound = wire_set_copy(bindings->dns->server.held.bound);
+	if (!held->bound || !take_place(bindings, held)) {
+		wire_set_free(held->bound);
+		give_spare(bindings, held);
+		return NULL;
+	}
+	held->client = *client;
+	held->began_ms = dns_now_ms();
+	held->sends = held->next = 0;
+	held->scope = 0;
+	held->due_ms = UINT64_MAX;
+	held->len = (uint16_t)len;
+	memcpy(held->question, question, len);
+	TAILQ_INSERT_TAIL(&bindings->list, held, link);
+	bindings->count++;
+	return held;
+}
+
+bool bind_hold(struct dns *dns, const struct bind_client *client, const uint8_t *question,
+	       size_t len)
+{
+	struct bindings *bindings = dns->bindings;
+	const struct answer_held what = dns->server.held;
+	struct held *held;
+
+	if (!bindings || len > WIRE_QUERY_MAX || bindings->count >= HELD_MAX - 1 ||
+	    !(held = begin(bindings, client, question, len))) {
+		if (bindings)
+			bindings->full++;
+		return false;
+	}
+	describe(dns, held, &what);
+	if (held->wanted.v6) {
+		answer6(bindings, held);
+		return true;
+	}
+	/* A wait state is for who can be answered: not for a forged address, when they are few. */
+	if (!held->wanted.known && !what.proven && is_scarce(dns->members, held->began_ms)) {
+		bindings->proven_first++;
+		fail(bindings, held, ANSWER_SLIPPED);
+		return true;
+	}
+	if (!held->wanted.known && is_over_rate(bindings, held->wanted.name_hash, held->began_ms)) {
+		bindings->limited++;
+		fail(bindings, held, ANSWER_SERVFAIL);
+		return true;
+	}
+	ask(bindings, held);
+	return true;
+}
+
+/* ---- time */
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct bindings *bindings = arg;
+	struct held *held, *next;
+	uint64_t now = dns_now_ms();
+
+	(void)fd;
+	(void)what;
+	for (held = TAILQ_FIRST(&bindings->list); held; held = next) {
+		next = TAILQ_NEXT(held, link);
+		if (now - held->began_ms >= FORGET_MS) {
+			bindings->forgotten++;
+			if (held->client.tcp)
+				tcp_reply(held->client.tcp, NULL, 0);
+			release(bindings, held);
+		} else if (held->due_ms <= now) {
+			if (held->sends)
+				send_setup(bindings, held);
+			else
+				ask(bindings, held);
+		}
+	}
+	bind_flush(bindings->dns);
+}
+
+static int start_tick(struct bindings *bindings)
+{
+	const struct timeval often = { .tv_usec = TICK_MS * 1000 };
+
+	bindings->tick = event_new(bindings->dns->base, -1, EV_PERSIST, on_tick, bindings);
+	return bindings->tick && !event_add(bindings->tick, &often) ? 0 : -ENOMEM;
+}
+
+int bind_open(struct dns *dns)
+{
+	struct bindings *bindings = calloc(1, sizeof(*bindings));
+
+	if (!bindings)
+		return -ENOMEM;
+	bindings->dns = dns;
+	TAILQ_INIT(&bindings->list);
+	dns->bindings = bindings;
+	return start_tick(bindings);
+}
+
+void bind_close(struct dns *dns)
+{
+	struct bindings *bindings = dns->bindings;
+	struct held *held;
+
+	if (!bindings)
+		return;
+	while ((held = TAILQ_FIRST(&bindings->list)))
+		release(bindings, held);
+	while (bindings->spares)
+		free(bindings->spare[--bindings->spares]);
+	if (bindings->tick)
+		event_free(bindings->tick);
+	free(bindings);
+	dns->bindings = NULL;
+}
+
+void bind_flush(struct dns *dns)
+{
+	for (unsigned int i = 0; dns->members && i < dns->members->waypoint_count; i++)
+		bind_send(dns->members->waypoint[i]);
+	udp_flush(dns);
+}
+
+void bind_forget(struct dns *dns, const struct tcp_connection *tcp)
+{
+	struct held *held, *next;
+
+	for (held = TAILQ_FIRST(&dns->bindings->list); held; held = next) {
+		next = TAILQ_NEXT(held, link);
+		if (held->client.tcp == tcp)
+			release(dns->bindings, held);
+	}
+}
+
+/* Those that it was asked for ask the next one. */
+void bind_waypoint_lost(struct dns *dns, const struct waypoint *waypoint)
+{
+	struct held *held;
+
+	TAILQ_FOREACH(held, &dns->bindings->list, link)
+	{
+		bool its = false;
+
+		for (unsigned int i = 0; i < held->chosen.count; i++)
+			its |= held->chosen.candidate[i].waypoint == waypoint;
+		if (!its)
+			continue;
+		held->chosen.count = held->next = held->sends = 0;
+		held->due_ms = dns_now_ms() + AGAIN_MS;
+	}
+}
+
+void bind_took(struct dns *dns, unsigned int ms)
+{
+	int power = 0;
+
+	while (power < DISTRIBUTION && ms >> power)
+		power++;
+	dns->bindings->took[power]++;
+}
+
+json_t *bind_status(struct dns *dns)
+{
+	const struct bindings *b = dns->bindings;
+	json_t *took = json_array();
+
+	if (!b) {
+		json_decref(took);
+		return json_object();
+	}
+	for (int i = 0; i <= DISTRIBUTION; i++)
+		json_array_append_new(took, json_integer((json_int_t)b->took[i]));
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+			 "held", (int)b->count, "asked", (json_int_t)b->asked, "asked_again",
+			 (json_int_t)b->sent_again, "accepted", (json_int_t)b->accepted, "rejected",
+			 (json_int_t)b->rejected, "forgotten", (json_int_t)b->forgotten, "failed",
+			 (json_int_t)b->failed, "full", (json_int_t)b->full, "proven_first",
+			 (json_int_t)b->proven_first, "limited", (json_int_t)b->limited,
+			 "answered6", (json_int_t)b->answered6, "bad", (json_int_t)b->bad,
+			 "took_ms_log2", took);
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Gateways: the names of their hosts, in our zones for as long as the gateway is ours. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/log.h"
+#include "dns.h"
+
+/* ---- names in the zones */
+
+static struct wire_record record_of(const struct gateway *gateway, uint32_t number,
+				    uint8_t data[ZONE_BOUND_LEN])
+{
+	uint32_t id = htonl(gateway->id), host = htonl(number);
+
+	memcpy(data, &id, 4);
+	memcpy(data + 4, &host, 4);
+	return (struct wire_record){ .owner = gateway->host[number].name,
+				     .type = ZONE_BOUND,
+				     .data = data,
+				     .len = ZONE_BOUND_LEN };
+}
+
+static int serve(struct dns *dns, const struct gateway *gateway, uint32_t number)
+{
+	uint8_t data[ZONE_BOUND_LEN];
+	struct wire_record record = record_of(gateway, number, data);
+
+	return zones_add(&dns->zones, &record, 0);
+}
+
+static void unserve(struct dns *dns, struct gateway *gateway, uint32_t number)
+{
+	uint8_t data[ZONE_BOUND_LEN];
+	struct wire_record record = record_of(gateway, number, data);
+
+	zones_remove(&dns->zones, &record);
+	gateway->host[number].taken = false;
+	gateway->host_count--;
+}
+
+void gateway_serve(struct dns *dns, const struct gateway *gateway)
+{
+	for (uint32_t i = 0; i < GATEWAY_HOSTS_MAX; i++)
+		if (gateway->host[i].taken && serve(dns, gateway, i))
+			log_warn("%s: host %u is not served by the zones as they are now",
+				 gateway->name, i);
+}
+
+/* ---- what a gateway tells */
+
+/* "web" of "home.example.net" is web.home.example.net; "@" is the gateway's own name. */
+static int absolute_name(const struct gateway *gateway, const char *text,
+			 uint8_t name[WIRE_NAME_MAX])
+{
+	char joined[WIRE_NAME_TEXT];
+	uint8_t read[WIRE_NAME_MAX];
+	int len = !strcmp(text, "@")
+			  ? snprintf(joined, sizeof(joined), "%s", gateway->name)
+			  : snprintf(joined, sizeof(joined), "%s.%s", text, gateway->name);
+
+	if (len >= (int)sizeof(joined) || strcspn(text, "\\*") != strlen(text) ||
+	    wire_name_read(joined, read))
+		return -EINVAL;
+	wire_name_lower(read, name);
+	return 0;
+}
+
+static void put_host(struct dns *dns, struct gateway *gateway, uint32_t number, const uint8_t *name)
+{
+	struct gateway_host *host = &gateway->host[number];
+
+	if (host->taken && wire_name_equal(host->name, name))
+		return;
+	if (host->taken)
+		unserve(dns, gateway, number);
+	memcpy(host->name, name, wire_name_len(name));
+	host->taken = true;
+	gateway->host_count++;
+	if (!serve(dns, gateway, number))
+		return;
+	host->taken = false;
+	gateway->host_count--;
+	log_warn("%s: host %u: its name is delegated, an alias, or in no zone", gateway->name,
+		 number);
+}
+
+static const char *take_hosts(struct dns *dns, struct gateway *gateway, const json_t *hosts)
+{
+	static bool told[GATEWAY_HOSTS_MAX];
+	const json_t *host;
+	size_t i;
+
+	if (!json_is_array(hosts) || json_array_size(hosts) > GATEWAY_HOSTS_MAX)
+		return "hosts is an array of at most 4096";
+	memset(told, 0, sizeof(told));
+	json_array_foreach (hosts, i, host) {
+		uint8_t name[WIRE_NAME_MAX];
+		const char *text;
+		int64_t number;
+
+		if (!msg_get_integer(host, "number", 0, GATEWAY_HOSTS_MAX - 1, &number) ||
+		    !msg_get_string(host, "name", &text) || absolute_name(gateway, text, name) ||
+		    told[number])
+			return "a host has a number of its own and a name";
+		told[number] = true;
+		put_host(dns, gateway, (uint32_t)number, name);
+	}
+	for (uint32_t number = 0; number < GATEWAY_HOSTS_MAX; number++)
+		if (!told[number] && gateway->host[number].taken)
+			unserve(dns, gateway, number);
+	return NULL;
+}
+
+static void take_behind(struct gateway *gateway, const json_t *behind)
+{
+	const json_t *text;
+	size_t i;
+
+	gateway->behind_count = 0;
+	json_array_foreach (behind, i, text) {
+		if (gateway->behind_count < BEHIND_MAX && json_is_string(text) &&
+		    inet_pton(AF_INET, json_string_value(text),
+			      &gateway->behind[gateway->behind_count]) == 1)
+			gateway->behind_count++;
+	}
+}
+
+bool gateway_is_behind(const struct gateway *gateway, __be32 address)
+{
+	for (unsigned int i = 0; i < gateway->behind_count; i++)
+		if (gateway->behind[i] == address)
+			return true;
+	return false;
+}
+
+static void keep_hosts(struct dns *dns, const struct gateway *gateway, const json_t *message)
+{
+	json_t *kept = json_pack("{s:O, s:O?}", "hosts", json_object_get(message, "hosts"),
+				 "behind", json_object_get(message, "behind"));
+	char *text = kept ? json_dumps(kept, JSON_COMPACT) : NULL;
+
+	if (!text || member_db_set_hosts(dns->members->db, gateway->id, text))
+		log_warn("%s: its hosts were not kept for a restart", gateway->name);
+	free(text);
+	json_decref(kept);
+}
+
+static void tell_waypoints(struct dns *dns, const struct gateway *gateway)
+{
+	for (unsigned int i = 0; i < dns->members->waypoint_count; i++)
+		waypoint_tell_hosts6(dns->members->waypoint[i], gateway);
+}
+
+const char *gateway_hosts(struct member_conn *member, const json_t *message)
+{
+	struct gateway *gateway = member->gateway;
+	const char *why = take_hosts(member->dns, gateway, json_object_get(message, "hosts"));
+
+	if (why)
+		return why;
+	take_behind(gateway, json_object_get(message, "behind"));
+	keep_hosts(member->dns, gateway, message);
+	tell_waypoints(member->dns, gateway);
+	return NULL;
+}
+
+/* ---- they come and go */
+
+static struct gateway *get(struct dns *dns, const struct member_row *row)
+{
+	struct gateway **place = &dns->members->gateway[row->id];
+
+	if (*place)
+		return *place;
+	*place = calloc(1, sizeof(**place));
+	if (*place) {
+		(*place)->id = row->id;
+		snprintf((*place)->name, sizeof((*place)->name), "%s", row->name);
+	}
+	return *place;
+}
+
+/* What it told last is served until it logs in again: its tunnels may be up. */
+void gateway_load(struct dns *dns, const struct member_row *row)
+{
+	struct gateway *gateway;
+	json_t *kept = row->hosts ? json_loads(row->hosts, 0, NULL) : NULL;
+
+	if (!kept || row->id >= GATEWAYS)
+		return;
+	gateway = get(dns, row);
+	if (gateway && !take_hosts(dns, gateway, json_object_get(kept, "hosts")))
+		take_behind(gateway, json_object_get(kept, "behind"));
+	json_decref(kept);
+}
+
+const char *gateway_login(struct member_conn *member, const struct member_row *row,
+			  const json_t *message)
+{
+	struct gateway *gateway = row->id < GATEWAYS ? get(member->dns, row) : NULL;
+	const char *why;
+
+	if (!gateway)
+		return "out of memory";
+	if (gateway->conn) { /* of before: its end was not seen yet */
+		gateway->conn->gateway = NULL;
+		msg_conn_close(gateway->conn->conn, "the gateway logged in again");
+	}
+	member->gateway = gateway;
+	gateway->conn = member;
+	why = gateway_hosts(member, message);
+	if (why)
+		gateway_lost(member);
+	return why;
+}
+
+void gateway_lost(struct member_conn *member)
+{
+	if (member->gateway->conn == member)
+		member->gateway->conn = NULL;
+	member->gateway = NULL;
+}
+
+void gateway_delete(struct dns *dns, const char *name)
+{
+	struct members *members = dns->members;
+
+	for (uint32_t id = 1; id < GATEWAYS; id++) {
+		struct gateway *gateway = members->gateway[id];
+
+		if (!gateway || strcmp(gateway->name, name))
+			continue;
+		for (uint32_t number = 0; number < GATEWAY_HOSTS_MAX; number++)
+			if (gateway->host[number].taken)
+				unserve(dns, gateway, number);
+		for (unsigned int i = 0; i < members->waypoint_count; i++)
+			waypoint_unpair(members->waypoint[i], gateway);
+		if (gateway->conn) {
+			msg_conn_close(gateway->conn->conn, "it was deleted");
+			gateway->conn->gateway = NULL;
+		}
+		members->gateway[id] = NULL;
+		free(gateway);
+	}
+}
