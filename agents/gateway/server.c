@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What isthmus-dns tells, and what it is told (docs/protocol.md). */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "../lib/address.h"
+#include "../lib/auth.h"
+#include "../lib/log.h"
+#include "gateway.h"
+
+static json_t *login(void *arg)
+{
+	struct gateway *g = arg;
+	json_t *behind = json_array();
+
+	for (unsigned int i = 0; i < g->settings.behind.count; i++)
+		json_array_append_new(behind, json_string(g->settings.behind.item[i]));
+	return json_pack("{s:o, s:o}", "hosts", hosts_json(g), "behind", behind);
+}
+
+void server_hosts(struct gateway *g)
+{
+	member_again(g->member, "hosts");
+}
+
+static void take_waypoint(struct gateway *g, const json_t *message)
+{
+	uint8_t secret[TUNNEL_SECRET_BYTES];
+	const char *name, *tunnel, *text;
+	struct tunnel_place place;
+	char host[ADDRESS_TEXT_LEN];
+	uint16_t port;
+	int64_t id;
+
+	if (!msg_get_integer(message, "id", 1, TUNNEL_GATEWAY_MAX, &id) ||
+	    !msg_get_string(message, "name", &name) || strlen(name) >= MEMBER_NAME_LEN ||
+	    !msg_get_string(message, "tunnel", &tunnel) ||
+	    address_split(tunnel, host, sizeof(host), &port) ||
+	    address_parse(host, &place.address) || !msg_get_string(message, "secret", &text) ||
+	    auth_unbase64(text, secret, sizeof(secret)) != sizeof(secret)) {
+		log_warn("the name server told of a waypoint without name, tunnel or secret");
+		return;
+	}
+	place.port = htons(port);
+	end_add(g, name, (uint32_t)id, &place, secret);
+	explicit_bzero(secret, sizeof(secret));
+}
+
+static void take_message(json_t *message, void *arg)
+{
+	const char *op = "", *name = "";
+	struct gateway *g = arg;
+
+	msg_get_string(message, "op", &op);
+	if (!strcmp(op, "waypoint"))
+		take_waypoint(g, message);
+	else if (!strcmp(op, "waypoint-gone") && msg_get_string(message, "name", &name))
+		end_remove(g, name);
+	else if (!strcmp(op, "refused") && msg_get_string(message, "name", &name))
+		log_error("the name server does not serve '%.100s'", name);
+	else
+		log_debug("the name server said '%.40s', which is unknown here", op);
+}
+
+/* Waypoints are told anew, with fresh secrets; tunnels stay until then, and without a server. */
+static void logged_in(const json_t *answer, void *arg)
+{
+	(void)answer, (void)arg;
+}
+
+static void lost(void *arg)
+{
+	(void)arg;
+}
+
+int server_start(struct gateway *g)
+{
+	static const struct member_handler handler = { login, logged_in, take_message, lost };
+
+	g->member = member_new(g->base, "gateway", &g->credentials, &handler, g);
+	return g->member ? 0 : -1;
+}

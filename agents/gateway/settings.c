@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "settings.h"
+
+#define FIELD(name)  offsetof(struct settings, name)
+#define STATE_FOLDER "/var/lib/isthmus"
+#define RUN_FOLDER   "/run/isthmus"
+#define HOSTS	     "/etc/isthmus/gateway.hosts"
+
+const struct conf_option settings_table[] = {
+	{ "gateway", "instance", CONF_STRING, FIELD(instance), 0, 0, "NAME",
+	  "of `isthmus gateway attach --instance`" },
+	{ "gateway", "hosts", CONF_STRING, FIELD(hosts), 0, 0, "FILE",
+	  "a line for each host: NAME ADDRESS [plain|masked|aware]; default " HOSTS },
+	{ "gateway", "attach", CONF_STRING, FIELD(attach), 0, 0, "MODE",
+	  "put the datapath on the devices that routes lead to, if it is on none: auto, xdp, "
+	  "xdp-generic, tc; default no: it must be attached" },
+	{ "gateway", "behind", CONF_LIST, FIELD(behind), 0, 0, "ADDRESS",
+	  "waypoint addresses that must not be used for these hosts, may be repeated" },
+	{ "gateway", "straight", CONF_BOOL, FIELD(straight), 0, 0, NULL,
+	  "replies may leave straight, with the waypoint's source address" },
+	{ "gateway", "credentials", CONF_STRING, FIELD(credentials), 0, 0, "FILE",
+	  "what `join` writes, default /var/lib/isthmus/gateway.secret" },
+	{ "gateway", "state", CONF_STRING, FIELD(state), 0, 0, "FILE",
+	  "numbers of hosts and waypoints, default /var/lib/isthmus/gateway.json" },
+	{ "gateway", "control", CONF_STRING, FIELD(control), 0, 0, "PATH",
+	  "socket of the status command, default /run/isthmus/gateway.sock" },
+	{ "gateway", "metrics", CONF_STRING, FIELD(metrics), 0, 0, "ADDRESS:PORT",
+	  "serve Prometheus metrics there" },
+	{ "gateway", "user", CONF_STRING, FIELD(user), 0, 0, "USER",
+	  "user to become after start-up" },
+	{ "gateway", "log", CONF_STRING, FIELD(log), 0, 0, "TARGET", "stderr or syslog" },
+	{ "gateway", "log-level", CONF_STRING, FIELD(log_level), 0, 0, "LEVEL",
+	  "error, warn, info or debug" },
+	{ "gateway", "json", CONF_BOOL, FIELD(json), 0, 0, NULL, "status: print JSON" },
+};
+
+const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0]);
+
+static int give(char **field, const char *value)
+{
+	if (!*field)
+		*field = strdup(value);
+	return *field ? 0 : -ENOMEM;
+}
+
+/* DIRECTORY/gateway[-INSTANCE].SUFFIX, unless another one is given. */
+static int give_path(char **field, const char *directory, const char *suffix, const char *instance)
+{
+	bool named = instance && instance[0];
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/gateway%s%s.%s", directory, named ? "-" : "",
+		 named ? instance : "", suffix);
+	return give(field, path);
+}
+
+static int fill_in(struct settings *s)
+{
+	int err = give(&s->log, "stderr");
+
+	if (!err)
+		err = give(&s->log_level, "info");
+	if (!err)
+		err = give(&s->hosts, HOSTS);
+	if (!err)
+		err = give_path(&s->credentials, STATE_FOLDER, "secret", s->instance);
+	if (!err)
+		err = give_path(&s->state, STATE_FOLDER, "json", s->instance);
+	return err ? err : give_path(&s->control, RUN_FOLDER, "sock", s->instance);
+}
+
+int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
+{
+	const char *file = conf_find_file(argc, argv);
+	struct settings fresh = { 0 };
+	int rc = 0;
+
+	if (!file && !access(GATEWAY_CONFIG, R_OK))
+		file = GATEWAY_CONFIG;
+	if (file)
+		rc = conf_read(file, settings_table, settings_count, &fresh, error, error_len);
+	if (!rc)
+		rc = conf_arguments(argc, argv, settings_table, settings_count, &fresh, error,
+				    error_len);
+	if (rc >= 0 && fill_in(&fresh)) {
+		snprintf(error, error_len, "out of memory");
+		rc = -EINVAL;
+	}
+	if (rc < 0) {
+		settings_free(&fresh);
+		return -EINVAL;
+	}
+	*settings = fresh;
+	return rc;
+}
+
+void settings_free(struct settings *settings)
+{
+	conf_free(settings_table, settings_count, settings);
+}
