@@ -281,17 +281,21 @@ struct wmodel_outcome wmodel_back(struct wmodel *model, const struct wmodel_pack
 
 /* ---- the agent */
 
-/* While it waits it does not accept another SETUP; here, none for an initiator that is waited for.
+/*
+ * While it waits it does not accept another SETUP; here, none for an initiator that is waited for.
+ * Which of the free places is taken should not matter.
  */
 int wmodel_enter(struct wmodel *model, int waypoint, const struct wmodel_wait *wait, __u64 now)
 {
 	struct wmodel_wait *waits = model->wait[waypoint];
 	int place = -1;
 
-	for (int i = WAYPOINT_WAITS - 1; i >= 0; i--) {
-		if (!waits[i].made || now >= waits[i].until)
-			place = i;
-		else if (!((wait->prefix ^ waits[i].prefix) & wait->mask & waits[i].mask))
+	for (int i = 0; i < WAYPOINT_WAITS; i++) {
+		int any = (wait->serial + i) % WAYPOINT_WAITS;
+
+		if (!waits[any].made || now >= waits[any].until)
+			place = any;
+		else if (!((wait->prefix ^ waits[any].prefix) & wait->mask & waits[any].mask))
 			return -1;
 	}
 	if (place >= 0)
