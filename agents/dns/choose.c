@@ -42,6 +42,7 @@ static enum fit fits(const struct waypoint_address *address, const struct wanted
 		     uint32_t gateway, uint32_t host, uint64_t *free_ms)
 {
 	unsigned int running = 0;
+	bool shared = false;
 
 	for (int i = 0; i < ADDRESS_WAITS; i++) {
 		const struct busy *busy = &address->busy[i];
@@ -58,8 +59,9 @@ static enum fit fits(const struct waypoint_address *address, const struct wanted
 		if (!wanted->known && (busy->mask & ~wanted->mask ||
 				       busy->until_ms - wanted->now_ms < busy->length_ms / 2))
 			return FIT_BUSY;
+		shared = true;
 	}
-	return running < ADDRESS_WAITS || wanted->known ? FIT_FREE : FIT_BUSY;
+	return running < ADDRESS_WAITS || wanted->known || shared ? FIT_FREE : FIT_BUSY;
 }
 
 void choose_note(struct waypoint_address *address, const struct busy *busy, uint64_t now_ms)
@@ -113,25 +115,47 @@ static void add_addresses(const struct wanted *wanted, struct waypoint *waypoint
 	}
 }
 
+/*
+ * Each waypoint has a weight for this client and name, by its own name and not by its place among
+ * those that are logged in: after a restart the order is the same, and one that comes or goes moves
+ * only those who are sent to it. The heaviest that is lighter than `below`, which becomes its
+ * weight; NULL: there is none.
+ */
+static struct waypoint *next_waypoint(const struct members *members, const struct wanted *wanted,
+				      uint32_t gateway, bool near, uint64_t *below)
+{
+	uint64_t client = hash_client(wanted), most = 0;
+	struct waypoint *best = NULL;
+
+	for (unsigned int i = 0; i < members->waypoint_count; i++) {
+		struct waypoint *waypoint = members->waypoint[i];
+		uint64_t weight = mix(client ^ waypoint->hash);
+
+		if (weight >= *below || (best && weight <= most) || waypoint->full ||
+		    !waypoint_is_up(waypoint, gateway) ||
+		    prefix_any_has(waypoint->near, waypoint->near_count, &wanted->client) != near)
+			continue;
+		best = waypoint;
+		most = weight;
+	}
+	*below = most;
+	return best;
+}
+
 static void add_host(const struct members *members, const struct wanted *wanted,
 		     const struct gateway *gateway, uint32_t host, struct chosen *chosen)
 {
-	unsigned int count = members->waypoint_count;
-	unsigned int start = count ? (unsigned int)(hash_client(wanted) % count) : 0;
+	unsigned int most = members->waypoint_count > 1 ? CANDIDATES / 2 : CANDIDATES;
 
 	for (int pass = 0; pass < 2; pass++) { /* those that are near, then the others */
-		for (unsigned int i = 0; i < count; i++) {
-			struct waypoint *waypoint = members->waypoint[(start + i) % count];
+		uint64_t below = UINT64_MAX;
+		struct waypoint *waypoint;
 
-			if (waypoint->full ||
-			    prefix_any_has(waypoint->near, waypoint->near_count, &wanted->client) !=
-				    !pass ||
-			    !waypoint_is_up(waypoint, gateway->id))
-				continue;
+		while (chosen->count < CANDIDATES &&
+		       (waypoint = next_waypoint(members, wanted, gateway->id, !pass, &below))) {
 			chosen->tunnel = true;
 			if (!wanted->v6)
-				add_addresses(wanted, waypoint, gateway, host,
-					      count > 1 ? CANDIDATES / 2 : CANDIDATES, chosen);
+				add_addresses(wanted, waypoint, gateway, host, most, chosen);
 			else if (waypoint->prefix6.bits)
 				add(chosen, waypoint, 0, gateway->id, host);
 		}
