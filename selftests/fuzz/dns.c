@@ -4,7 +4,8 @@
 /* link: agents/lib/address.c agents/lib/auth.c */
 /*
  * Any bytes as a question, by UDP and by TCP: no answer, or one that has the question's id, is no
- * longer than it may be, and can be parsed by libc.
+ * longer than it may be, and can be parsed by libc. What is held is completed with each thing that
+ * a waypoint can make of it, and then not held again.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -21,10 +22,23 @@ static const char zone[] = "@ 300 SOA ns1 admin 7 3600 600 86400 60\n@ 300 NS ns
 			   "ns1 300 A 192.0.2.53\nweb 300 A 192.0.2.1\nweb 300 TXT \"a text\"\n"
 			   "_http._tcp.web 300 SRV 1 2 8080 web\n"
 			   "*.wild 300 A 192.0.2.99\nalias 300 CNAME web\none 300 CNAME two\n"
-			   "two 300 CNAME one\nchild 300 NS ns.child\nns.child 300 A 192.0.2.77\n";
+			   "two 300 CNAME one\nchild 300 NS ns.child\nns.child 300 A 192.0.2.77\n"
+			   "alias2 300 CNAME host\nhost 300 TXT \"a text\"\n";
 
 static struct zones zones;
 static struct answer_server server = { .zones = &zones, .udp_size = 1232 };
+
+static void add_bound(void)
+{
+	static const uint8_t data[ZONE_BOUND_LEN] = { 0, 0, 0, 1, 0, 0, 0, 2 };
+	uint8_t name[WIRE_NAME_MAX];
+	const struct wire_record record = {
+		.owner = name, .type = ZONE_BOUND, .data = data, .len = sizeof(data)
+	};
+
+	if (wire_name_read("host.example.net.", name) || zones_add(&zones, &record, 0))
+		abort();
+}
 
 static void start(void)
 {
@@ -37,6 +51,7 @@ static void start(void)
 	if (zones_read(&zones, "example.net", path, error, sizeof(error)))
 		abort();
 	close(fd);
+	add_bound();
 	server.wire = wire_new();
 	server.rrl = rrl_new();
 	rrl_set(server.rrl, 10, 2);
@@ -58,6 +73,28 @@ static void check(const uint8_t *question, const uint8_t *bytes, size_t len, siz
 				abort();
 }
 
+/* The second time a question is asked, with what a waypoint has given. */
+static void complete(struct answer_client *client, const uint8_t *data, size_t size, size_t most)
+{
+	static const enum answer_result results[] = { ANSWER_NOERROR, ANSWER_NODATA,
+						      ANSWER_SERVFAIL, ANSWER_SLIPPED };
+	const uint8_t *bytes;
+
+	for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+		const struct answer_binding binding = { .result = results[i],
+							.address = { 192, 0, 2, 200 },
+							.scope = data[0] % 33 };
+		size_t len;
+
+		client->binding = &binding;
+		len = answer(&server, client, data, size, &bytes);
+		client->binding = NULL;
+		if (!len || server.held.is)
+			abort();
+		check(data, bytes, len, most);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint64_t now_ms = 1000;
@@ -74,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		len = answer(&server, &client, data, size, &bytes);
 		if (len)
 			check(data, bytes, len, tcp ? WIRE_TCP_MAX : 1232);
+		else if (server.held.is)
+			complete(&client, data, size, tcp ? WIRE_TCP_MAX : 1232);
 	}
 	return 0;
 }
