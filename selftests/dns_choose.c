@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: agents/dns/choose.c agents/dns/prefix.c agents/dns/wire.c agents/dns/sign_wire.c */
-/* link: agents/lib/address.c */
+/* link: agents/dns/assigned.c agents/lib/address.c */
 /*
  * Which waypoint addresses are asked: always the same ones for a client and a name, spread evenly
  * over all, near ones first, and none of which it is known that they would refuse.
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agents/dns/assigned.h"
 #include "agents/dns/bind.h"
 #include "agents/lib/address.h"
 
@@ -70,14 +71,16 @@ static int setup(void **state)
 	(void)state;
 	memset(&members, 0, sizeof(members));
 	bound = wire_set_new(ZONE_BOUND);
+	members.assigned = assigned_new();
 	add_gateway(1);
-	return bound ? 0 : -1;
+	return bound && members.assigned ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
 	wire_set_free(bound);
+	assigned_free(members.assigned);
 	while (members.waypoint_count)
 		free(members.waypoint[--members.waypoint_count]);
 	for (int id = 0; id < GATEWAYS; id++)
@@ -369,9 +372,7 @@ static void test_behind(void **state)
 
 /* ---- waits */
 
-static const struct busy other = {
-	.until_ms = NOW + 1600, .length_ms = 2000, .gateway = 1, .host = 9
-};
+static const struct busy other = { .until_ms = NOW + 1600, .gateway = 1, .host = 9 };
 
 static struct busy busy_of(uint32_t host, const char *prefix, unsigned int bits, uint64_t left)
 {
@@ -389,7 +390,7 @@ struct wait_row {
 	uint32_t host; /* of the wait; 1 is what is wanted */
 	const char *prefix;
 	unsigned int bits;
-	uint64_t left; /* of 2000 ms */
+	uint64_t left; /* milliseconds */
 	const char *wanted;
 	unsigned int wanted_bits;
 	bool known, fits;
@@ -405,9 +406,9 @@ static const struct wait_row wait_rows[] = {
 	{ "another's wait that is over", 9, "0.0.0.0", 0, 0, "0.0.0.0", 0, false, true },
 	{ "own, most of it left", 1, "0.0.0.0", 0, 1600, "0.0.0.0", 0, false, true },
 	{ "own, just half of it left", 1, "0.0.0.0", 0, 1000, "0.0.0.0", 0, false, true },
-	{ "own, less than half left", 1, "0.0.0.0", 0, 999, "0.0.0.0", 0, false, false },
+	{ "own, nearly over", 1, "0.0.0.0", 0, 1, "0.0.0.0", 0, false, true },
 	{ "own for everybody; a network", 1, "0.0.0.0", 0, 1600, "10.1.2.0", 24, false, true },
-	{ "own for a network; everybody", 1, "10.1.2.0", 24, 1600, "0.0.0.0", 0, false, false },
+	{ "own for a network; everybody", 1, "10.1.2.0", 24, 1600, "0.0.0.0", 0, false, true },
 	{ "known, another's for it", 9, "10.1.2.0", 24, 1600, "10.1.2.3", 32, true, false },
 	{ "known, another's for others", 9, "10.1.2.0", 24, 1600, "10.1.3.3", 32, true, true },
 	{ "known, own for it, at its end", 1, "10.1.2.0", 24, 1, "10.1.2.3", 32, true, true },
@@ -494,7 +495,8 @@ static void test_all_places(void **state)
 	assert_memory_equal(&before, &waypoint->address[0], sizeof(before));
 }
 
-/* Who joins a wait does not make it longer (AVES 3.3.2: its end does not move). */
+/* Who joins a wait is told what is left of it; one that follows it ends later, and is the one to
+ * know. */
 static void test_note(void **state)
 {
 	struct waypoint_address address = { 0 };
@@ -502,12 +504,14 @@ static void test_note(void **state)
 
 	(void)state;
 	choose_note(&address, &busy, NOW);
-	busy.until_ms += 1000;
+	busy.until_ms -= 1000;
 	choose_note(&address, &busy, NOW + 500);
 	assert_int_equal(address.busy[0].until_ms, other.until_ms);
 	assert_int_equal(address.busy[1].until_ms, 0);
-	choose_note(&address, &busy, other.until_ms); /* it is over: a new one */
+	busy.until_ms += 2000;
+	choose_note(&address, &busy, NOW + 500);
 	assert_int_equal(address.busy[0].until_ms, busy.until_ms);
+	assert_int_equal(address.busy[1].until_ms, 0);
 }
 
 /* ---- names of several hosts */

@@ -201,7 +201,6 @@ static void note_wait(const struct held *held, const struct setup *answer)
 	const struct candidate *to = &held->chosen.candidate[held->next];
 	uint64_t now = dns_now_ms();
 	struct busy busy = { .until_ms = now + answer->ms,
-			     .length_ms = answer->ms,
 			     .prefix = held->wanted.prefix,
 			     .mask = held->wanted.mask,
 			     .gateway = to->gateway,
@@ -215,7 +214,7 @@ static void note_rejected(const struct held *held, const struct setup *answer)
 {
 	const struct candidate *to = &held->chosen.candidate[held->next];
 	uint64_t now = dns_now_ms();
-	struct busy busy = { .until_ms = now + AGAIN_MS * 4, .length_ms = AGAIN_MS * 4 };
+	struct busy busy = { .until_ms = now + AGAIN_MS * 4 };
 
 	if (answer->why == SETUP_WAITING && !held->wanted.known)
 		choose_note(&to->waypoint->address[to->address], &busy, now);
@@ -240,6 +239,7 @@ static void take_answer(struct bindings *bindings, const struct waypoint *waypoi
 	bindings->accepted++;
 	if (!held->wanted.known)
 		note_wait(held, answer);
+	choose_assigned(bindings->dns->members, &held->wanted, &held->chosen.candidate[held->next]);
 	memcpy(binding.address, &held->ask.waypoint, 4);
 	binding.scope = held->scope;
 	reply(bindings, held, &binding);

@@ -80,6 +80,9 @@ struct chosen {
 };
 
 void choose(const struct members *members, const struct wanted *wanted, struct chosen *chosen);
+/* The candidate has accepted, and the client is told its address. */
+void choose_assigned(const struct members *members, const struct wanted *wanted,
+		     const struct candidate *candidate);
 /* A wait was accepted: others are not sent into it. */
 void choose_note(struct waypoint_address *address, const struct busy *busy, uint64_t now_ms);
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The order of waypoint addresses for a question. It begins at a place that follows from who asks
- * and for what, so that who asks again is sent to the same address, at which it is bound, while
- * different responders of one initiator are spread over different addresses. Waypoints near the
- * client come first; those that are full, or have no tunnel to the host's gateway, not at all.
+ * The order of waypoint addresses for a question. Who asks again is told the same address, at which
+ * it is bound; for another host it is told another one, while there are any (assigned.h). Waypoints
+ * near the client come first; those that are full, or have no tunnel to the host's gateway, not at
+ * all.
  */
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "assigned.h"
 #include "bind.h"
 
 #define LOOKED_AT 64 /* addresses of one waypoint, for one question */
@@ -21,23 +22,25 @@ static uint64_t mix(uint64_t hash)
 	return hash ^ hash >> 33;
 }
 
-static uint64_t hash_client(const struct wanted *wanted)
+static uint64_t hash_who(const struct wanted *wanted)
 {
 	uint64_t high, low;
 
 	memcpy(&high, wanted->client.b, 8);
 	memcpy(&low, wanted->client.b + 8, 8);
-	return mix(mix(high ^ wanted->name_hash) ^ low);
+	return mix(mix(high) ^ low);
+}
+
+static uint64_t hash_client(const struct wanted *wanted)
+{
+	return mix(hash_who(wanted) ^ wanted->name_hash);
 }
 
 /* ---- waits that were accepted */
 
 enum fit { FIT_FREE, FIT_BUSY };
 
-/*
- * Would the address accept it? A wait of the same responder lets others in while at least half of
- * it is left, as the waypoint does.
- */
+/* Would the address accept it? One that waits for the same responder already lets others in. */
 static enum fit fits(const struct waypoint_address *address, const struct wanted *wanted,
 		     uint32_t gateway, uint32_t host, uint64_t *free_ms)
 {
@@ -56,10 +59,7 @@ static enum fit fits(const struct waypoint_address *address, const struct wanted
 			continue;
 		if (busy->gateway != gateway || busy->host != host)
 			return FIT_BUSY;
-		if (!wanted->known && (busy->mask & ~wanted->mask ||
-				       busy->until_ms - wanted->now_ms < busy->length_ms / 2))
-			return FIT_BUSY;
-		shared = true;
+		shared |= !(busy->mask & ~wanted->mask);
 	}
 	return running < ADDRESS_WAITS || wanted->known || shared ? FIT_FREE : FIT_BUSY;
 }
@@ -71,8 +71,11 @@ void choose_note(struct waypoint_address *address, const struct busy *busy, uint
 
 		if (place->until_ms > now_ms && place->gateway == busy->gateway &&
 		    place->host == busy->host && place->prefix == busy->prefix &&
-		    place->mask == busy->mask)
-			return; /* the wait that runs; its end does not move */
+		    place->mask == busy->mask) {
+			if (place->until_ms < busy->until_ms)
+				place->until_ms = busy->until_ms;
+			return;
+		}
 	}
 	for (int i = 0; i < ADDRESS_WAITS; i++)
 		if (address->busy[i].until_ms <= now_ms) {
@@ -83,6 +86,31 @@ void choose_note(struct waypoint_address *address, const struct busy *busy, uint
 
 /* ---- candidates */
 
+/* Addresses by how long they have been another host's, the longest first. */
+struct oldest {
+	unsigned int count;
+	unsigned int place[CANDIDATES];
+	uint64_t age[CANDIDATES];
+};
+
+static void oldest_add(struct oldest *oldest, unsigned int place, uint64_t age)
+{
+	unsigned int i = oldest->count;
+
+	if (i == CANDIDATES && age <= oldest->age[i - 1])
+		return;
+	if (i < CANDIDATES)
+		oldest->count++;
+	else
+		i--;
+	for (; i && oldest->age[i - 1] < age; i--) {
+		oldest->age[i] = oldest->age[i - 1];
+		oldest->place[i] = oldest->place[i - 1];
+	}
+	oldest->age[i] = age;
+	oldest->place[i] = place;
+}
+
 static void add(struct chosen *chosen, struct waypoint *waypoint, unsigned int address,
 		uint32_t gateway, uint32_t host)
 {
@@ -91,28 +119,99 @@ static void add(struct chosen *chosen, struct waypoint *waypoint, unsigned int a
 			(struct candidate){ waypoint, address, gateway, host };
 }
 
-/* Up to `most` addresses of one waypoint for one host. */
-static void add_addresses(const struct wanted *wanted, struct waypoint *waypoint,
-			  const struct gateway *gateway, uint32_t host, unsigned int most,
-			  struct chosen *chosen)
+/* One host, for which addresses of one waypoint are looked for. */
+struct looking {
+	const struct members *members;
+	const struct wanted *wanted;
+	struct waypoint *waypoint;
+	const struct gateway *gateway;
+	uint32_t host;
+	uint64_t client, responder; /* as assigned.h wants them */
+	struct chosen *chosen;
+};
+
+static uint64_t address_key(const struct waypoint *waypoint, unsigned int place)
 {
-	uint64_t hash = mix(hash_client(wanted) ^ ((uint64_t)gateway->id << 32 | host));
-	unsigned int count = waypoint->address_count, added = 0;
+	return mix(waypoint->hash ^ waypoint->address[place].address);
+}
 
-	for (unsigned int i = 0; i < count && i < LOOKED_AT && added < most; i++) {
-		unsigned int place = (unsigned int)((hash + i) % count);
-		struct waypoint_address *address = &waypoint->address[place];
-		uint64_t free_ms = 0;
+void choose_assigned(const struct members *members, const struct wanted *wanted,
+		     const struct candidate *candidate)
+{
+	assigned_put(members->assigned, hash_who(wanted),
+		     mix((uint64_t)candidate->gateway << 32 | candidate->host),
+		     address_key(candidate->waypoint, candidate->address), wanted->now_ms);
+}
 
-		if (gateway_is_behind(gateway, address->address))
-			continue;
-		if (fits(address, wanted, gateway->id, host, &free_ms) == FIT_FREE) {
-			add(chosen, waypoint, place, gateway->id, host);
-			added++;
-		} else if (!chosen->retry_ms || free_ms < chosen->retry_ms) {
-			chosen->retry_ms = free_ms;
-		}
+static bool is_candidate(const struct looking *l, unsigned int place)
+{
+	for (unsigned int i = 0; i < l->chosen->count; i++) {
+		const struct candidate *one = &l->chosen->candidate[i];
+
+		if (one->waypoint == l->waypoint && one->address == place &&
+		    one->gateway == l->gateway->id && one->host == l->host)
+			return true;
 	}
+	return false;
+}
+
+/* Added if it would accept it; else when it might is noted. */
+static bool try(const struct looking *l, unsigned int place)
+{
+	struct waypoint_address *address = &l->waypoint->address[place];
+	uint64_t free_ms = 0;
+
+	if (gateway_is_behind(l->gateway, address->address) || is_candidate(l, place))
+		return false;
+	if (fits(address, l->wanted, l->gateway->id, l->host, &free_ms) == FIT_FREE) {
+		add(l->chosen, l->waypoint, place, l->gateway->id, l->host);
+		return true;
+	}
+	if (!l->chosen->retry_ms || free_ms < l->chosen->retry_ms)
+		l->chosen->retry_ms = free_ms;
+	return false;
+}
+
+/* The address that it was told before; then any that it was told for no other host. */
+static unsigned int add_own(const struct looking *l, uint64_t start, unsigned int most,
+			    struct oldest *oldest)
+{
+	unsigned int count = l->waypoint->address_count, added = 0;
+	uint64_t told = 0;
+	bool has = assigned_address(l->members->assigned, l->client, l->responder, &told);
+
+	for (unsigned int i = 0; has && i < count && i < LOOKED_AT; i++) {
+		unsigned int place = (unsigned int)((start + i) % count);
+
+		if (address_key(l->waypoint, place) == told)
+			added += try(l, place);
+	}
+	for (unsigned int i = 0; i < count && i < LOOKED_AT && added < most; i++) {
+		unsigned int place = (unsigned int)((start + i) % count);
+		uint64_t age = assigned_other(l->members->assigned, l->client, l->responder,
+					      address_key(l->waypoint, place), l->wanted->now_ms);
+
+		if (age == ASSIGNED_NOBODY)
+			added += try(l, place);
+		else
+			oldest_add(oldest, place, age);
+	}
+	return added;
+}
+
+/* Up to `most` addresses of the waypoint; those that are another host's for the client come last.
+ */
+static void add_addresses(const struct looking *l, unsigned int most)
+{
+	struct oldest oldest = { .count = 0 };
+	uint64_t start = mix(l->client ^ l->responder);
+	unsigned int added;
+
+	if (!l->waypoint->address_count)
+		return;
+	added = add_own(l, start, most, &oldest);
+	for (unsigned int i = 0; i < oldest.count && added < most; i++)
+		added += try(l, oldest.place[i]);
 }
 
 /*
@@ -146,6 +245,13 @@ static void add_host(const struct members *members, const struct wanted *wanted,
 		     const struct gateway *gateway, uint32_t host, struct chosen *chosen)
 {
 	unsigned int most = members->waypoint_count > 1 ? CANDIDATES / 2 : CANDIDATES;
+	struct looking looking = { .members = members,
+				   .wanted = wanted,
+				   .gateway = gateway,
+				   .host = host,
+				   .client = hash_who(wanted),
+				   .responder = mix((uint64_t)gateway->id << 32 | host),
+				   .chosen = chosen };
 
 	for (int pass = 0; pass < 2; pass++) { /* those that are near, then the others */
 		uint64_t below = UINT64_MAX;
@@ -154,8 +260,9 @@ static void add_host(const struct members *members, const struct wanted *wanted,
 		while (chosen->count < CANDIDATES &&
 		       (waypoint = next_waypoint(members, wanted, gateway->id, !pass, &below))) {
 			chosen->tunnel = true;
+			looking.waypoint = waypoint;
 			if (!wanted->v6)
-				add_addresses(wanted, waypoint, gateway, host, most, chosen);
+				add_addresses(&looking, most);
 			else if (waypoint->prefix6.bits)
 				add(chosen, waypoint, 0, gateway->id, host);
 		}

@@ -15,6 +15,7 @@
 #include "../lib/address.h"
 #include "../lib/auth.h"
 #include "../lib/log.h"
+#include "assigned.h"
 #include "dns.h"
 #include "record.h"
 
@@ -261,6 +262,9 @@ int members_open(struct dns *dns, char *error)
 	dns->members = calloc(1, sizeof(*dns->members));
 	if (!dns->members || !dns->settings.members_public)
 		return -ENOMEM;
+	dns->members->assigned = assigned_new();
+	if (!dns->members->assigned)
+		return -ENOMEM;
 	dns->members->dns = dns;
 	dns->members->db = member_db_open(dns->settings.database, error, ERROR_LEN);
 	if (!dns->members->db)
@@ -290,6 +294,7 @@ void members_close(struct dns *dns)
 	for (uint32_t id = 1; id < GATEWAYS; id++)
 		free(members->gateway[id]);
 	bind_close(dns);
+	assigned_free(members->assigned);
 	member_db_close(members->db);
 	OPENSSL_cleanse(members, sizeof(*members));
 	free(members);

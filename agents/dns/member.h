@@ -33,6 +33,7 @@
 #define ADDRESS_WAITS	   8
 #define MEMBER_TOKEN_S	   (7 * 24 * 3600)
 
+struct assigned;
 struct dns;
 struct event;
 struct member_conn;
@@ -89,7 +90,7 @@ struct gateway {
 
 /* A wait that was accepted, for as long as it lasts. */
 struct busy {
-	uint64_t until_ms, length_ms;
+	uint64_t until_ms;
 	__be32 prefix, mask;
 	uint32_t gateway, host;
 };
@@ -121,6 +122,7 @@ struct waypoint {
 struct members {
 	struct dns *dns;
 	struct member_db *db;
+	struct assigned *assigned;
 	struct msg_listener *listener;
 	char fingerprint[MSG_FINGERPRINT_LEN];
 	uint8_t host6_key[32];

@@ -196,17 +196,44 @@ int bind_restore(struct waypoint *w, const struct waypoint_pair *pair, struct wa
 	return err;
 }
 
-/* The running wait whose prefix has something in common with this one, or NULL. */
-static const struct wait *overlapping(const struct address *address, __be32 prefix, __be32 mask,
-				      uint64_t now)
+static bool overlaps(const struct wait *wait, __be32 prefix, __be32 mask, uint64_t now)
+{
+	return wait->until_ns > now && !((wait->prefix ^ prefix) & wait->mask & mask);
+}
+
+static bool is_same(const struct wait *wait, uint32_t gateway, uint32_t host)
+{
+	return wait->peer == gateway && wait->host == host;
+}
+
+/* A running wait of another responder whose prefix has something in common with this one, or NULL.
+ */
+static struct wait *find_other(struct address *address, __be32 prefix, __be32 mask,
+			       const struct setup *ask, uint64_t now)
 {
 	for (int i = 0; i < WAYPOINT_WAITS; i++) {
-		const struct wait *wait = &address->wait[i];
+		struct wait *wait = &address->wait[i];
 
-		if (wait->until_ns > now && !((wait->prefix ^ prefix) & wait->mask & mask))
+		if (overlaps(wait, prefix, mask, now) && !is_same(wait, ask->gateway, ask->host))
 			return wait;
 	}
 	return NULL;
+}
+
+/* Of those of the same responder that let the prefix in, the one that ends last; or NULL. */
+static struct wait *find_same(struct address *address, __be32 prefix, __be32 mask,
+			      const struct setup *ask, uint64_t now)
+{
+	struct wait *best = NULL;
+
+	for (int i = 0; i < WAYPOINT_WAITS; i++) {
+		struct wait *wait = &address->wait[i];
+
+		if (overlaps(wait, prefix, mask, now) && is_same(wait, ask->gateway, ask->host) &&
+		    !(wait->mask & ~mask) && (!best || wait->until_ns > best->until_ns))
+			best = wait;
+	}
+	return best;
 }
 
 /* Does a reject time run for the pair? Its first packets would be refused. */
@@ -235,12 +262,11 @@ static void make_binding(struct waypoint *w, const struct waypoint_pair *pair,
 }
 
 /* W3: the initiator is known, and bound before it sends anything. */
-static void ask_known(struct waypoint *w, const struct address *address, const struct setup *ask,
+static void ask_known(struct waypoint *w, struct address *address, const struct setup *ask,
 		      uint64_t now, struct setup *answer)
 {
 	struct waypoint_pair pair = { ask->initiator, ask->waypoint };
 	struct waypoint_bind bind;
-	const struct wait *wait;
 
 	if (!bpf_map_lookup_elem(w->map[MAP_BIND], &pair, &bind)) {
 		if (is_live(w, &bind, now)) {
@@ -255,8 +281,7 @@ static void ask_known(struct waypoint *w, const struct address *address, const s
 		}
 		bpf_map_delete_elem(w->map[MAP_BIND], &pair);
 	}
-	wait = overlapping(address, ask->initiator, UINT32_MAX, now);
-	if ((wait && (wait->peer != ask->gateway || wait->host != ask->host)) ||
+	if (find_other(address, ask->initiator, UINT32_MAX, ask, now) ||
 	    is_refused(w, &pair, now)) {
 		reject(answer, SETUP_WAITING);
 		return;
@@ -298,22 +323,6 @@ static int enter(struct waypoint *w, struct address *address, int place, const s
 	return bpf_map_update_elem(w->map[MAP_ADDR], &address->address, &value, BPF_ANY);
 }
 
-/*
- * A second one who is to meet the same responder is let into the wait that runs, if enough of it is
- * left: its end stays where it is.
- */
-static void ask_running(const struct wait *running, const struct wait *wait, uint64_t now,
-			struct setup *answer)
-{
-	bool covered = !(running->mask & ~wait->mask);
-
-	if (running->peer == wait->peer && running->host == wait->host && covered &&
-	    running->until_ns - now >= wait->ms * NS_PER_MS / 2)
-		accept_for(answer, running->until_ns - now);
-	else
-		reject(answer, SETUP_WAITING);
-}
-
 /* W4: whoever of the prefix comes first with a new connection. */
 static void ask_delayed(struct waypoint *w, struct address *address, const struct setup *ask,
 			uint64_t now, struct setup *answer)
@@ -326,11 +335,23 @@ static void ask_delayed(struct waypoint *w, struct address *address, const struc
 		.host = ask->host,
 		.ms = ask->ms && ask->ms < w->settings.wait_ms ? ask->ms : w->settings.wait_ms
 	};
-	const struct wait *running = overlapping(address, wait.prefix, wait.mask, now);
+	struct wait *other = find_other(address, wait.prefix, wait.mask, ask, now);
+	struct wait *same = find_same(address, wait.prefix, wait.mask, ask, now);
 	int place = free_place(address, now), err;
 
-	if (running) {
-		ask_running(running, &wait, now, answer);
+	if (other) {
+		other->contended = true;
+		reject(answer, SETUP_WAITING);
+		return;
+	}
+	/* A second one who is to meet the same responder: its end stays where it is. */
+	if (same && same->until_ns - now >= wait.ms * NS_PER_MS / 2) {
+		accept_for(answer, same->until_ns - now);
+		return;
+	}
+	/* Too little of it is left: another begins, unless somebody else wants the address. */
+	if (same && same->contended) {
+		reject(answer, SETUP_WAITING);
 		return;
 	}
 	if (place < 0 || w->binds >= w->binds_max) {

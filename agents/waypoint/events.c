@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../lib/address.h"
 #include "../lib/neighbour.h"
 #include "waypoint.h"
 
@@ -32,15 +33,52 @@ static void bound(struct waypoint *w, const struct waypoint_event *event)
 	}
 }
 
+/* ---- next hops of initiators without a binding (prefix6) */
+
+/* A next hop that is kept known: packets pass the kernel's neighbour code by. */
+static void note_hop(struct waypoint *w, const struct neighbour_route *route)
+{
+	struct hop *hop;
+
+	for (unsigned int i = 0; i < w->hop_count; i++)
+		if (w->hop[i].ifindex == route->ifindex &&
+		    address_equal(&w->hop[i].address, &route->hop))
+			return;
+	hop = &w->hop[w->hop_next++ % HOPS_MAX]; /* the oldest makes room */
+	if (w->hop_count < HOPS_MAX)
+		w->hop_count++;
+	hop->address = route->hop;
+	hop->ifindex = route->ifindex;
+}
+
 /* The kernel asks for the neighbour; the next packet finds it. */
 static void no_hop(struct waypoint *w, const struct isthmus_addr *address)
 {
 	struct mnl_socket *query = tunnel_peers_query(w->peers);
 	struct neighbour_route route;
 
-	if (!neighbour_route(query, address, &route))
-		neighbour_use(query, &route.hop, route.ifindex);
+	if (neighbour_route(query, address, &route))
+		return;
+	note_hop(w, &route);
+	neighbour_use(query, &route.hop, route.ifindex);
 }
+
+void events_keep_hops(struct waypoint *w)
+{
+	for (unsigned int i = 0; i < w->hop_count; i++)
+		neighbour_use(tunnel_peers_query(w->peers), &w->hop[i].address, w->hop[i].ifindex);
+}
+
+/* Where most of IPv6 is: so not even the first packet waits for its neighbour. */
+static void find_default_hop(struct waypoint *w)
+{
+	struct isthmus_addr anyone;
+
+	if (w->settings.prefix6 && !address_parse("2000::", &anyone))
+		no_hop(w, &anyone);
+}
+
+/* ---- events */
 
 static void take(struct waypoint *w, const struct waypoint_event *event)
 {
@@ -87,6 +125,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 int events_start(struct waypoint *w)
 {
+	find_default_hop(w);
 	w->ring = ring_buffer__new(w->map[MAP_EVENT], on_event, w, NULL);
 	if (!w->ring)
 		return -errno;

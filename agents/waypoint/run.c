@@ -18,6 +18,7 @@
 
 #define SAVE_TICKS 30
 #define LOAD_TICKS 5
+#define HOPS_TICKS 10
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -30,6 +31,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	end_tick(w);
 	if (!(++ticks % LOAD_TICKS))
 		server_load(w);
+	if (!(ticks % HOPS_TICKS))
+		events_keep_hops(w);
 	if (ticks % SAVE_TICKS)
 		return;
 	state_save(w);

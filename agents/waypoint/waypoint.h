@@ -76,6 +76,7 @@ struct wait {
 	uint64_t serial;
 	__be32 prefix, mask;
 	uint32_t peer, host, ms;
+	bool contended; /* another responder's SETUP was rejected because of it */
 };
 
 struct address {
@@ -91,6 +92,13 @@ struct gateway {
 	char name[MEMBER_NAME_LEN];
 	struct tunnel_waypoint end;
 	struct tunnel_place place;
+};
+
+#define HOPS_MAX 64
+
+struct hop {
+	struct isthmus_addr address;
+	uint32_t ifindex;
 };
 
 struct asks;
@@ -117,7 +125,8 @@ struct waypoint {
 	struct address address[SETTINGS_ADDRESSES];
 	unsigned int address_count;
 	struct gateway gateway[GATEWAYS];
-	unsigned int host6_count;
+	struct hop hop[HOPS_MAX];
+	unsigned int hop_count, hop_next;
 	struct counters counters;
 	int argc;
 	char **argv;
@@ -156,6 +165,7 @@ void end_tick(struct waypoint *w);
 /* ---- events.c, sweep.c, state.c, status.c */
 int events_start(struct waypoint *w);
 void events_free(struct waypoint *w);
+void events_keep_hops(struct waypoint *w);
 int sweep_start(struct waypoint *w);
 void sweep_free(struct waypoint *w);
 int state_open(struct waypoint *w, char *error);
