@@ -105,7 +105,7 @@ done
 
 # ---- agents whose page is held against their help
 
-agent_options() { "$@" --help | sed -n 's/^  --\([a-z0-9-]*\)\( [A-Z][A-Z:=-]*\)\{0,1\}  .*/\1\2/p' | sort; }
+agent_options() { "$@" --help | sed -n 's/^  --\([a-z0-9-]*\)\( [A-Z0-9][][A-Z0-9:=/|-]*\)\{0,1\}  .*/\1\2/p' | sort; }
 agent_page_options() { sed -n '/^\.Sh OPTIONS/,/^\.Sh [^O]/s/^\.It Fl -//p' "$1" | sed 's/ Ar / /' | sort; }
 agent_commands() { "$@" --help | sed -n '/^usage:/,/^$/s/^[u ].*  *isthmus-[a-z]* //p' | tr '|' '\n' | awk '{ print $1 }' | sort -u; }
 agent_page() { # AGENT
@@ -124,14 +124,21 @@ equal "isthmus-srv-run(8): its environment" "$(sed -n 's/^\.It Ev \(ISTHMUS.*\)/
 	"$(isthmus-srv-run --help | grep -o 'ISTHMUS_[A-Z_]*')"
 
 # The page of the datapath is the agent's as well: its sections have other names.
-page=$ROOT/docs/isthmus-portarp.8
-some "isthmus-portarp has options" "$(agent_options isthmus-portarp)"
-equal "isthmus-portarp(8): options of the agent" \
-	"$(sed -n '/^\.Sh AGENT OPTIONS/,/^\.Sh EXIT/s/^\.It Fl -//p' "$page" | sed 's/ Ar / /' | sort -u)" \
-	"$(agent_options isthmus-portarp | uniq)"
-equal "isthmus-portarp(8): commands of the agent" \
-	"$({ sed -n '/^\.Sh AGENT$/,/^\.Sh AGENT OPTIONS/s/^\.It Cm //p' "$page"; printf 'help\nversion\n'; } | sort)" \
-	"$(agent_commands isthmus-portarp)"
+agent_beside() { # AGENT
+	local agent=$1 page=$ROOT/docs/$1.8 preset
+	some "$agent has options" "$(agent_options "$agent")"
+	equal "$agent(8): options of the agent" \
+		"$(sed -n '/^\.Sh AGENT OPTIONS/,/^\.Sh [^A]/s/^\.It Fl -//p' "$page" | sed 's/ Ar / /' | sort -u)" \
+		"$(agent_options "$agent" | uniq)"
+	equal "$agent(8): commands of the agent" \
+		"$({ sed -n '/^\.Sh AGENT$/,/^\.Sh AGENT OPTIONS/s/^\.It Cm //p' "$page"; printf 'help\nversion\n'; } | sort)" \
+		"$(agent_commands "$agent")"
+	for preset in $("$agent" --help | sed -n 's/.*default \([0-9][0-9]*\) *\[.*/\1/p'); do
+		sed -n '/^\.Sh AGENT OPTIONS/,/^\.Sh [^A]/p' "$page" | grep -q -- "\(^\|[; ]\)$preset if not given\|[; ]$preset, if not given" &&
+			ok "$agent(8) tells the preset $preset" || not_ok "$agent(8) tells the preset $preset" "not found"
+	done
+}
+for agent in portarp waypoint gateway; do agent_beside isthmus-$agent; done
 
 page=$ROOT/docs/isthmus-dhcp.8
 equal "isthmus-dhcp(8): commands" "$(sed -n '/^\.Sh COMMANDS/,/^\.Sh OPTIONS/s/^\.It Cm //p' "$page" | sort)" \
