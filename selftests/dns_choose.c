@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: agents/dns/choose.c agents/dns/prefix.c agents/dns/wire.c agents/dns/sign_wire.c */
 /* link: agents/dns/assigned.c agents/lib/address.c */
-/*
- * Which waypoint addresses are asked: always the same ones for a client and a name, spread evenly
- * over all, near ones first, and none of which it is known that they would refuse.
- */
+/* Which addresses are asked: the same for a client and a name, spread evenly, near ones first, and
+ * none of which it is known that they would refuse. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +23,6 @@
 static struct members members;
 static struct wire_set *bound;
 static struct chosen chosen;
-
 /* Of waypoint.c and gateway.c, which need the rest of the server. */
 bool waypoint_is_up(const struct waypoint *waypoint, uint32_t gateway)
 {
@@ -138,7 +135,6 @@ static double chi_square(const unsigned int *count, unsigned int cells, unsigned
 static const char *client_text(unsigned int i)
 {
 	static char text[32];
-
 	snprintf(text, sizeof(text), "10.%u.%u.1", i / 256, i % 256);
 	return text;
 }
