@@ -48,6 +48,9 @@ for unit in "$ROOT"/agents/*/*.service; do
 		check "unit ${unit##*/} starts what is installed" test -x "$TO$command"
 	done
 done
+for example in "$ROOT"/agents/*/*.conf; do
+	check "example ${example##*/}" cmp "$example" "$TO/opt/isthmus/share/doc/isthmus/examples/${example##*/}"
+done
 check "nothing is writable for others" none -type f -perm /022
 check "uninstall" run_make uninstall DESTDIR="$TO" PREFIX=/opt/isthmus
 check "no file stays" none ! -type d
