@@ -73,6 +73,32 @@ static void test_compact_ok(void **state)
 	assert_null(verify_find(message, ns_s_ns, SIGN_TYPE_NSEC));
 }
 
+/* What a limit keeps from being sent is not signed either. */
+static void test_limited(void **state)
+{
+	unsigned int answered = 0, cut = 0, dropped = 0;
+
+	(void)state;
+	ask("none.example.net", ns_t_a); /* the SOA's signature is kept */
+	rrl_set(fixture->server.rrl, 10, 2);
+	for (int i = 0; i < 120; i++) {
+		uint64_t before = made();
+		const struct dns_reply *reply = ask("none.example.net", ns_t_a);
+
+		answered += reply->len && !reply->tc;
+		cut += reply->len && reply->tc;
+		dropped += !reply->len;
+		assert_int_equal(made() - before, reply->len && !reply->tc);
+	}
+	assert_int_equal(answered, 20); /* as without signatures */
+	assert_int_equal(cut, 50);
+	assert_int_equal(dropped, 50);
+	for (int i = 0; i < 10; i++) /* what exists is signed as ever */
+		expect_made("a.wild.example.net", ns_t_a, 1);
+	fixture->tcp = true;
+	expect_made("none.example.net", ns_t_a, 1);
+}
+
 /* The alias is proved, and that its target is not there. */
 static void test_lost_alias(void **state)
 {
@@ -182,6 +208,8 @@ static void test_successor(void **state)
 	assert_int_equal(next[0], 13);
 	assert_memory_equal(next + 1, "aaaaaaaaaaaa\0", 13);
 	assert_memory_equal(next + 14, name + 13, len - 13);
+	sign_successor(name, name, next);
+	assert_memory_equal(next, name, len); /* but not before the zone's own name */
 	len = long_name(name, 13, 'a');
 	assert_int_equal(len, 255);
 	sign_successor(name, root, next);
@@ -232,9 +260,9 @@ static void test_long_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_denial),    TEST(test_compact_ok), TEST(test_lost_alias),
-		TEST(test_referrals), TEST(test_both_zones), TEST(test_types),
-		TEST(test_successor), TEST(test_long_names),
+		TEST(test_denial),     TEST(test_compact_ok), TEST(test_limited),
+		TEST(test_lost_alias), TEST(test_referrals),  TEST(test_both_zones),
+		TEST(test_types),      TEST(test_successor),  TEST(test_long_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

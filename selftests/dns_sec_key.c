@@ -433,6 +433,61 @@ static void test_also(void **state)
 	check_nsec(ns_s_ns, "_tcp.web.example.net", "0006000000000003");
 }
 
+/* ---- names whose addresses a waypoint gives */
+
+static void ask_bound(uint16_t type, const struct answer_binding *binding)
+{
+	const struct answer_client client = { .address = (struct sockaddr *)&fixture->client,
+					      .binding = binding,
+					      .now = fixture->now };
+	struct dns_question question;
+	const uint8_t *bytes;
+
+	dns_ask(&question, "Host.example.net", type);
+	dns_add_edns(&question, 1232, 0, true);
+	fixture->reply.len =
+		answer(&fixture->server, &client, question.bytes, question.len, &bytes);
+	message->count = 0;
+	if (!fixture->reply.len)
+		return;
+	memcpy(fixture->reply.bytes, bytes, fixture->reply.len);
+	verify_read(&fixture->reply, message);
+}
+
+static void test_bound(void **state)
+{
+	const struct wire_record bound = { .owner = (const uint8_t *)"\4host\7example\3net",
+					   .type = ZONE_BOUND,
+					   .ttl = 0,
+					   .data = (const uint8_t *)"\0\0\0\1\0\0\0\2",
+					   .len = ZONE_BOUND_LEN };
+	const struct answer_binding given = { .result = ANSWER_NOERROR,
+					      .address = { 198, 51, 100, 9 } };
+	const struct answer_binding none = { .result = ANSWER_NODATA };
+
+	(void)state;
+	assert_int_equal(zones_add(&fixture->zones, &bound, 0), 0);
+	ask_bound(ns_t_a, NULL);
+	assert_int_equal(fixture->reply.len, 0); /* it is held */
+	ask_bound(ns_t_a, &given);
+	assert_int_equal(verify_all(message, &keys, fixture->now), 1);
+	assert_memory_equal(message->record[0].data, given.address, 4);
+	assert_int_equal(message->record[0].ttl, 0);
+	ask_bound(ns_t_aaaa, &none); /* now: the other one is not denied with it */
+	assert_int_equal(verify_all(message, &keys, fixture->now), 2);
+	check_nsec(ns_s_ns, "host.example.net", "0006400000000003");
+	for (int times = 0; times < 2; times++) { /* what is kept denies neither */
+		ask_bound(ns_t_mx, NULL);
+		assert_int_equal(verify_all(message, &keys, fixture->now), 2);
+		check_nsec(ns_s_ns, "host.example.net", "0006400000080003");
+	}
+	ask_bound(ZONE_BOUND, NULL); /* nobody is told */
+	assert_null(verify_find(message, ns_s_an, ZONE_BOUND));
+	check_nsec(ns_s_ns, "host.example.net", "0006400000080003");
+	ask_bound(SIGN_TYPE_RRSIG, NULL);
+	assert_int_equal(verify_all(message, &keys, fixture->now), 2);
+}
+
 #define TEST(name)	 cmocka_unit_test_setup_teardown(name, signed_setup, signed_teardown)
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, store_setup, store_teardown)
 
@@ -441,7 +496,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_example),  TEST(test_key_sets),    TEST(test_own_cds),
 		TEST(test_rollover), STORE_TEST(test_store), STORE_TEST(test_schema),
-		TEST(test_once),     TEST(test_also),
+		TEST(test_once),     TEST(test_also),	     TEST(test_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 /* What is asked, on its way through the zone. */
 struct search {
 	struct answer_server *server;
+	const struct answer_client *client;
 	struct wire *wire;
 	const struct zone *zone;
 	const struct answer_binding *binding;
@@ -19,9 +20,8 @@ struct search {
 	const uint8_t *owner;	     /* the name asked for, as it is to be written */
 	uint8_t name[WIRE_NAME_MAX]; /* the same in lower case */
 	const struct wire_set *found;
-	bool room;    /* false: a set was left out, so nothing more is put */
-	bool failed;  /* something could not be signed */
-	bool compact; /* that there is no such name was told by an NSEC of types */
+	bool room;   /* false: a set was left out, so nothing more is put */
+	bool failed; /* something could not be signed */
 };
 
 const char *answer_result_text(enum answer_result result)
@@ -71,7 +71,6 @@ static void put_nsec(struct search *search, ns_sect section, const uint8_t *owne
 	const struct signing signing = signing_by(search, search->zone->sign);
 	const struct sign_denial denial = { .owner = owner, .node = node, .keep = own };
 
-	search->compact = !node;
 	if (search->room && !search->failed)
 		note(search, sign_put_nsec(&signing, section, search->zone, &denial,
 					   wire_query(search->wire)->dnssec_ok));
@@ -95,10 +94,25 @@ static void put_absence(struct search *search, const struct zone_node *node, boo
 		put_nsec(search, ns_s_ns, search->owner, node, own);
 }
 
-/* An NSEC can be had of any name, so that of one that does not exist is an answer (RFC 9824, 3.1).
+/* Only what was sent from a spoofed address perhaps: not TCP, not who has shown a cookie of ours.
+ * Asked for once in each answer. */
+static enum rrl_verdict check_rate(struct answer_server *server, const struct answer_client *client)
+{
+	if (!server->limited && !server->unlimited)
+		server->rate = rrl_check(server->rrl, client->address, client->now_ms);
+	server->limited = true;
+	return server->unlimited ? RRL_PASS : server->rate;
+}
+
+/*
+ * A signature takes longer than all the rest: none is made for what will not be sent.
+ *
+ * An NSEC can be had of any name, so that of one that does not exist is an answer (RFC 9824, 3.1).
  */
 static void put_no_name(struct search *search)
 {
+	if (signer(search, search->zone) && check_rate(search->server, search->client) != RRL_PASS)
+		return;
 	if (search->type == SIGN_TYPE_NSEC && signer(search, search->zone))
 		put_nsec(search, ns_s_an, search->owner, NULL, false);
 	else
@@ -337,7 +351,7 @@ static enum answer_result end_search(struct search *search, enum answer_result r
 	}
 	if (signer(search, search->zone) && wire_is_truncated(search->wire))
 		wire_truncate(search->wire);
-	search->server->compact = search->compact && signer(search, search->zone);
+	search->server->compact = signer(search, search->zone) != NULL;
 	return result;
 }
 
@@ -346,6 +360,7 @@ static enum answer_result search_zones(struct answer_server *server,
 {
 	const struct wire_query *query = wire_query(server->wire);
 	struct search search = { .server = server,
+				 .client = client,
 				 .wire = server->wire,
 				 .binding = client->binding,
 				 .now = client->now,
@@ -417,14 +432,12 @@ static bool tells_of_nothing(enum answer_result result)
 	return rcode_of(result) != ns_r_noerror;
 }
 
-/* Only what was sent from a spoofed address perhaps: not TCP, not who has shown a cookie of ours.
- */
 static enum answer_result limit(struct answer_server *server, const struct answer_client *client,
-				enum wire_cookie cookie, enum answer_result result)
+				enum answer_result result)
 {
-	if (client->tcp || cookie == WIRE_COOKIE_VALID || !tells_of_nothing(result))
+	if (!tells_of_nothing(result))
 		return result;
-	switch (rrl_check(server->rrl, client->address, client->now_ms)) {
+	switch (check_rate(server, client)) {
 	case RRL_PASS:
 		return result;
 	case RRL_SLIP:
@@ -462,7 +475,7 @@ size_t answer(struct answer_server *server, const struct answer_client *client,
 	enum answer_result result;
 	enum wire_cookie cookie;
 
-	server->compact = false;
+	server->compact = server->limited = false;
 	server->held.is = false;
 	if (!client->binding)
 		client->tcp ? server->counters.tcp++ : server->counters.udp++;
@@ -480,16 +493,16 @@ size_t answer(struct answer_server *server, const struct answer_client *client,
 		wire_set_scope(server->wire, client->binding->scope);
 	else
 		server->counters.cookies[cookie]++;
+	/* what was held is of a name that exists, and was counted then */
+	server->unlimited = client->tcp || cookie == WIRE_COOKIE_VALID || client->binding;
 	if (wire_begin(server->wire, size, server->udp_size)) {
 		server->counters.results[ANSWER_SERVFAIL]++;
 		return 0;
 	}
-	result = decide(server, client, verdict);
-	if (!client->binding) /* of a name that exists, and counted when it was held */
-		result = limit(server, client, cookie, result);
+	result = limit(server, client, decide(server, client, verdict));
 	if (result == ANSWER_HELD) {
 		server->held.subnet = wire_query(server->wire)->subnet;
-		server->held.proven = client->tcp || cookie == WIRE_COOKIE_VALID;
+		server->held.proven = server->unlimited;
 	}
 	if (result == ANSWER_LIMITED || result == ANSWER_HELD) {
 		server->counters.results[result]++;

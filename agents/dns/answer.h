@@ -63,7 +63,10 @@ struct answer_server {
 	uint16_t udp_size; /* the most that is sent by UDP, and what EDNS tells */
 	uint8_t secret[2][WIRE_SECRET_LEN];
 	struct answer_counters counters;
-	bool compact; /* of the answer at hand: no such name, told as RFC 9824 does */
+	/* of the answer at hand */
+	bool compact;		 /* an NSEC tells whether there is the name (RFC 9824) */
+	bool limited, unlimited; /* the rate was asked for; it need not be */
+	enum rrl_verdict rate;
 	struct answer_held held;
 };
 

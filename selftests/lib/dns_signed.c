@@ -36,7 +36,9 @@ const struct dns_reply *ask_flags(const char *name, uint16_t type, uint8_t flags
 	dns_add_edns(&question, 1232, 0, false);
 	question.bytes[question.opt - 2] = flags;
 	dns_send(fixture, &question);
-	verify_read(&fixture->reply, message);
+	message->count = 0;
+	if (fixture->reply.len)
+		verify_read(&fixture->reply, message);
 	return &fixture->reply;
 }
 
