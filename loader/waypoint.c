@@ -89,6 +89,14 @@ static void set_size(struct bpf_object *object, const char *name, uint32_t entri
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(object, name), entries);
 }
 
+/* As many as the presets have of them for each binding, but never fewer. */
+static uint32_t at_least(uint32_t preset, uint32_t binds)
+{
+	uint64_t entries = (uint64_t)preset * binds / WAYPOINT_BINDS;
+
+	return entries > preset ? entries : preset;
+}
+
 static void resize(struct bpf_object *object, const void *settings)
 {
 	const struct settings *wanted = settings;
@@ -99,6 +107,8 @@ static void resize(struct bpf_object *object, const void *settings)
 	set_size(object, "waypoint_wait", addresses * WAYPOINT_WAITS);
 	set_size(object, "waypoint_bind", binds);
 	set_size(object, "waypoint_conn", 2 * binds);
+	set_size(object, "waypoint_reject", at_least(WAYPOINT_REJECTS, binds));
+	set_size(object, "waypoint_source", at_least(WAYPOINT_SOURCES, binds));
 }
 
 static const char *changed(const void *settings)

@@ -101,6 +101,15 @@ refused "replace keeps --binds" 1 "--binds: --replace .*detach and attach again"
 check "status has it" eval "in_ns box isthmus status --json | jq -e '.datapaths[] | select(.datapath == \"waypoint\" and .instance == \"$INSTANCE\")'"
 run waypoint detach
 
+# More bindings: what belongs to them grows too.
+capacity() { bpftool -j map show pinned "$PINS/$INSTANCE/waypoint/waypoint_$1" | jq .max_entries; } # MAP
+attach waypoint --mode xdp --binds 300000 2>/dev/null
+equal "waypoint: sizes of many" "$(for map in addr bind conn reject source; do capacity $map; done | paste -sd ' ')" \
+	"1024 300000 600000 150000 150000"
+equal "waypoint: many are shown" "$(run waypoint show --json | jq '.tables[] | select(.table == "bindings").capacity')" 300000
+run waypoint detach
+refused "waypoint: too many" 2 "--binds.*8388608" attach waypoint --mode xdp --binds 8388609
+
 attach gateway --mode tc --trust-offloads --ports 50000-50999 --prefix64 64:ff9b::/96 --flows 77 2>/dev/null
 equal "gateway: ports, prefix, size" "$(run gateway show --json | jq -c '[.ports, .prefix64, (.tables[] | select(.table == "flows").capacity)]')" \
 	'["50000-50999","64:ff9b::",77]'
