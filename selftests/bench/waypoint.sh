@@ -8,30 +8,47 @@
 #   drop      XDP drops at the relay: the generator alone  \  one UDP flow of 64-byte frames, and of inner
 #   bare      XDP swaps the MACs and redirects              | packets of 1464 bytes under an outer MTU of 1600
 #   sealed    waypoint, native XDP, one binding            /
+#   million   the same with 1,000,000 bindings at one address, a random one of them; 64-byte frames
 . "${0%/*}/lib/bench.sh"
 
 MTU=1600
+MILLION=1000000
 SHORT=64 LONG=1478 # frames; 1464 bytes behind Ethernet
 
 story_end() { net_remove_pins "$INSTANCE-yard"; }
 
-generate_what() { echo 1; }
+generate_what() { if [ "$1" = million ]; then echo $MILLION; else echo 1; fi; } # NAME
 generate_end() { if [ "$1" = drop ]; then echo "drop-r left"; else echo "$1-s sink"; fi; } # NAME
 
 set_up() {
 	local name
-	for name in drop bare sealed; do
+	for name in drop bare sealed million; do
 		relay_trio "$name"
 		relay_xdp "$name"
 		in_ns "$name-r" ip link set right mtu $MTU
 		in_ns "$name-s" ip link set sink mtu $MTU
 	done
-	in_ns sealed-r "$BENCH_TOOLS/fill_waypoint" "$B/bpf/waypoint.bpf.o" left right \
-		"$(mac sealed-r right)" "$(mac sealed-s sink)" $MTU
+	waypoint_relay sealed 1
+	waypoint_relay million $MILLION
 	check_way
+	one_address
 	yardstick drop-r left sink sink_xdp
 	yardstick bare-r left redirect redirect right
-	for name in bare sealed; do yardstick "$name-s" sink sink sink_xdp; done
+	for name in bare sealed million; do yardstick "$name-s" sink sink sink_xdp; done
+}
+
+# waypoint_relay NAME SESSIONS: BOUND[NAME] is how many the program has bound.
+declare -A BOUND
+waypoint_relay() {
+	BOUND[$1]=$(in_ns "$1-r" "$BENCH_TOOLS/fill_waypoint" "$B/bpf/waypoint.bpf.o" left right \
+		"$(mac "$1-r" right)" "$(mac "$1-s" sink)" $MTU "$2")
+}
+
+# $TMP/one: the tools, with a generator that sends to one address whatever the number of sessions.
+one_address() {
+	mkdir "$TMP/one"
+	ln -s "$BENCH_TOOLS/gen" "$TMP/one/gen"
+	ln -s "$BENCH_TOOLS/waypoint_gen.bpf.o" "$TMP/one/gen.bpf.o"
 }
 
 # Before anything is counted: what the sink gets of a datagram is a tunnel packet with Geneve and our option.
@@ -52,6 +69,8 @@ measure() {
 	generate $((ROUNDS * 30)) 32768 short drop bare sealed
 	tell "frames of $LONG bytes"
 	FRAME_BYTES=$LONG generate $((ROUNDS * 10)) 32768 long drop bare sealed
+	tell "${BOUND[million]} bindings at one address"
+	BENCH_TOOLS=$TMP/one generate "$ROUNDS" $MILLION table drop sealed million
 }
 
 # own_cost PREFIX NAME: the median, over the rounds, of a packet's time less that of the same round into a drop.
@@ -63,10 +82,13 @@ own_cost() {
 }
 
 bars() {
-	local bare own long
+	local bare own long one million
 	bare=$(own_cost short bare) own=$(own_cost short sealed) long=$(own_cost long sealed)
 	tell "ns a frame of $SHORT bytes: into a drop $(median short-drop); beyond it bare redirect $bare, sealing $own"
 	tell "ns a frame of $LONG bytes: into a drop $(median long-drop); beyond it bare redirect $(own_cost long bare), sealing $long"
+	one=$(own_cost table sealed) million=$(own_cost table million)
+	tell "ns a frame of $SHORT bytes beyond a drop: sealing with 1 binding $one, with ${BOUND[million]} $million"
+	bar sessions "${BOUND[million]}" '>=' $MILLION
 	# A difference below nothing is noise, and no result.
 	bar seal64_over_redirect "$(calculate "if $bare > 0 and $own > 0 then $own / $bare else null end")" '<=' 3
 	bar seal1464_gbit_s "$(calculate "if $long > 0 then 1464 * 8 / $long else null end")" '>=' 8
