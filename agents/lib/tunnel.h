@@ -95,7 +95,9 @@ struct tunnel_gateway {
 	uint16_t cpus;
 	uint8_t flags;
 	uint8_t secret[TUNNEL_SECRET_BYTES], nonce[TUNNEL_NONCE_BYTES], cookie[TUNNEL_NONCE_BYTES];
-	uint64_t due_ms, began_ms, number, heard_ms;
+	uint64_t due_ms, began_ms, heard_ms;
+	uint64_t opens;		   /* handshakes that were begun: OPEN's number */
+	uint64_t number, answered; /* of the newest ALIVE, of the newest ALIVE-OK */
 	unsigned int tries;
 	struct tunnel_session session;
 };
@@ -115,17 +117,14 @@ int tunnel_gateway_take(struct tunnel_gateway *gateway, const uint8_t *bytes, si
 
 /* ---- the waypoint's end: one for each gateway */
 
-#define TUNNEL_USED                                                                                \
-	8 /* nonces of handshakes that were completed: a copy of their OPEN is refused */
-
 struct tunnel_waypoint {
 	bool up, opening;
 	uint16_t cpus;
 	uint8_t flags;
 	uint8_t secret[TUNNEL_SECRET_BYTES];
 	uint8_t nonce_gateway[TUNNEL_NONCE_BYTES], nonce_waypoint[TUNNEL_NONCE_BYTES]; /* opening */
-	uint8_t used[TUNNEL_USED][TUNNEL_NONCE_BYTES];
-	unsigned int used_count;
+	uint8_t opened_secret[TUNNEL_SECRET_BYTES]; /* under which `opened` was counted */
+	uint64_t opened; /* number of the newest OPEN: what is not newer is a copy, or late */
 	uint64_t number, heard_ms;
 	struct tunnel_session session, next; /* in use; in the handshake */
 };

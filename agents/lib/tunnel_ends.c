@@ -25,13 +25,16 @@ static int write_from(const struct tunnel_gateway *gateway, enum tunnel_type typ
 		.cpus = gateway->cpus,
 		.gateway = gateway->id,
 		.vni = type == TUNNEL_ALIVE ? gateway->session.vni_gateway : gateway->vni,
-		.number = type == TUNNEL_ALIVE ? gateway->number : 0,
 	};
 
 	if (type != TUNNEL_ALIVE)
 		memcpy(message.nonce_gateway, gateway->nonce, TUNNEL_NONCE_BYTES);
-	if (type == TUNNEL_OPEN)
+	else
+		message.number = gateway->number;
+	if (type == TUNNEL_OPEN) {
 		memcpy(message.nonce_waypoint, gateway->cookie, TUNNEL_NONCE_BYTES);
+		message.number = gateway->opens;
+	}
 	return tunnel_write(&message, key, out) ? 0 : TUNNEL_SEND;
 }
 
@@ -51,6 +54,7 @@ void tunnel_gateway_begin(struct tunnel_gateway *gateway, const uint8_t secret[T
 	gateway->phase = TUNNEL_ASKING;
 	gateway->vni = vni;
 	gateway->tries = 0;
+	gateway->opens++;
 	gateway->due_ms = now_ms;
 	if (auth_random(gateway->nonce, sizeof(gateway->nonce))) /* without it nothing begins */
 		gateway->phase = TUNNEL_IDLE;
@@ -87,8 +91,9 @@ int tunnel_gateway_tick(struct tunnel_gateway *gateway, uint32_t vni, uint64_t n
 		gateway->up = false;
 		gone = TUNNEL_GONE;
 	}
-	if (gateway->phase == TUNNEL_IDLE && gateway->up) {
-		if (now_ms - gateway->began_ms < TUNNEL_RENEW_MS && gateway->tries < ALIVE_TRIES) {
+	if (gateway->phase == TUNNEL_IDLE && (gateway->up || gone)) {
+		if (!gone && now_ms - gateway->began_ms < TUNNEL_RENEW_MS &&
+		    gateway->tries < ALIVE_TRIES) {
 			gateway->due_ms = now_ms + ALIVE_AGAIN_MS;
 			gateway->tries++;
 			return send_alive(gateway, out);
@@ -100,11 +105,17 @@ int tunnel_gateway_tick(struct tunnel_gateway *gateway, uint32_t vni, uint64_t n
 	return tick_handshake(gateway, now_ms, out) | gone;
 }
 
+/*
+ * One has no MAC, so the first may be of somebody who has read HELLO: each other one is tried, too.
+ * They bring an OPEN each, which is no longer.
+ */
 static int take_cookie(struct tunnel_gateway *gateway, const struct tunnel_message *message,
 		       uint64_t now_ms, uint8_t out[TUNNEL_CONTROL_BYTES])
 {
-	if (gateway->phase != TUNNEL_ASKING ||
-	    memcmp(message->nonce_gateway, gateway->nonce, TUNNEL_NONCE_BYTES))
+	if (gateway->phase == TUNNEL_IDLE ||
+	    memcmp(message->nonce_gateway, gateway->nonce, TUNNEL_NONCE_BYTES) ||
+	    (gateway->phase == TUNNEL_OPENING &&
+	     !memcmp(message->nonce_waypoint, gateway->cookie, TUNNEL_NONCE_BYTES)))
 		return 0;
 	memcpy(gateway->cookie, message->nonce_waypoint, TUNNEL_NONCE_BYTES);
 	gateway->phase = TUNNEL_OPENING;
@@ -133,23 +144,33 @@ static int take_opened(struct tunnel_gateway *gateway, const uint8_t *bytes,
 	gateway->session = session;
 	gateway->phase = TUNNEL_IDLE;
 	gateway->up = true;
-	gateway->number = 0;
+	gateway->number = gateway->answered = 0;
 	gateway->tries = 1;
 	gateway->began_ms = gateway->heard_ms = now_ms;
 	gateway->due_ms = now_ms + ALIVE_AGAIN_MS;
 	return send_alive(gateway, out) | TUNNEL_TAKE | TUNNEL_USE;
 }
 
+/* Renewed at latest an hour after the handshake before. */
+static uint64_t next_alive(const struct tunnel_gateway *gateway, uint64_t now_ms)
+{
+	uint64_t renew_ms = gateway->began_ms + TUNNEL_RENEW_MS;
+
+	return now_ms + TUNNEL_ALIVE_MS < renew_ms ? now_ms + TUNNEL_ALIVE_MS : renew_ms;
+}
+
+/* Where the way is long, the next ALIVE may have left before the answer to this one came. */
 static int take_alive_ok(struct tunnel_gateway *gateway, const uint8_t *bytes,
 			 const struct tunnel_message *message, uint64_t now_ms)
 {
-	if (!gateway->up || message->number != gateway->number ||
-	    !tunnel_is_from(bytes, gateway->session.control))
+	if (!gateway->up || message->number <= gateway->answered ||
+	    message->number > gateway->number || !tunnel_is_from(bytes, gateway->session.control))
 		return 0;
+	gateway->answered = message->number;
 	gateway->heard_ms = now_ms;
 	if (gateway->phase == TUNNEL_IDLE) {
 		gateway->tries = 0;
-		gateway->due_ms = now_ms + TUNNEL_ALIVE_MS;
+		gateway->due_ms = next_alive(gateway, now_ms);
 	}
 	return TUNNEL_LIVE;
 }
@@ -185,12 +206,14 @@ int tunnel_answer_hello(const struct tunnel_message *hello,
 	return tunnel_write(&message, NULL, out);
 }
 
-static bool was_used(const struct tunnel_waypoint *waypoint, const uint8_t *nonce)
+/* OPENs are numbered under each secret, so one of a handshake before this cannot end this one. */
+static bool is_new(struct tunnel_waypoint *waypoint, const struct tunnel_message *open)
 {
-	for (unsigned int i = 0; i < TUNNEL_USED && i < waypoint->used_count; i++)
-		if (!memcmp(waypoint->used[i], nonce, TUNNEL_NONCE_BYTES))
-			return true;
-	return false;
+	if (CRYPTO_memcmp(waypoint->opened_secret, waypoint->secret, TUNNEL_SECRET_BYTES)) {
+		memcpy(waypoint->opened_secret, waypoint->secret, TUNNEL_SECRET_BYTES);
+		waypoint->opened = 0;
+	}
+	return open->number > waypoint->opened;
 }
 
 static int opened(const struct tunnel_waypoint *waypoint, uint32_t id,
@@ -223,16 +246,17 @@ static int take_open(struct tunnel_waypoint *waypoint, const uint8_t *bytes,
 	};
 	uint8_t nonce[TUNNEL_NONCE_BYTES];
 
-	if (!tunnel_is_from(bytes, waypoint->secret) || was_used(waypoint, message->nonce_gateway))
+	if (!tunnel_is_from(bytes, waypoint->secret))
 		return 0;
 	if (waypoint->opening &&
 	    !memcmp(waypoint->nonce_gateway, message->nonce_gateway, TUNNEL_NONCE_BYTES))
 		return opened(waypoint, message->gateway, out);
-	if (auth_random(nonce, sizeof(nonce)) ||
+	if (!is_new(waypoint, message) || auth_random(nonce, sizeof(nonce)) ||
 	    tunnel_derive(waypoint->secret, message->nonce_gateway, nonce, &session))
 		return 0;
 	memcpy(waypoint->nonce_gateway, message->nonce_gateway, TUNNEL_NONCE_BYTES);
 	memcpy(waypoint->nonce_waypoint, nonce, TUNNEL_NONCE_BYTES);
+	waypoint->opened = message->number;
 	waypoint->next = session;
 	waypoint->opening = true;
 	return opened(waypoint, message->gateway, out) | TUNNEL_TAKE;
@@ -241,10 +265,6 @@ static int take_open(struct tunnel_waypoint *waypoint, const uint8_t *bytes,
 /* The gateway has the keys of the handshake, so they may be used. */
 static void finish(struct tunnel_waypoint *waypoint)
 {
-	memcpy(waypoint->used[waypoint->used_count++ % TUNNEL_USED], waypoint->nonce_gateway,
-	       TUNNEL_NONCE_BYTES);
-	if (waypoint->used_count == 2 * TUNNEL_USED) /* all places stay taken */
-		waypoint->used_count = TUNNEL_USED;
 	waypoint->session = waypoint->next;
 	OPENSSL_cleanse(&waypoint->next, sizeof(waypoint->next));
 	waypoint->opening = false;
