@@ -60,6 +60,27 @@ aware() {
 }
 named() { [ -n "$(resolve alice "$1")" ]; }
 
+# ---- W19: home2's uplink has IPv6 alone; its host has IPv4 alone
+
+six_uplink() {
+	end "${AVES_PID[home2]}"
+	in_ns home2 ip -4 addr flush dev wan
+	sed -i "s/:$DNS:/:[$DNS6]:/" "$TMP/home2.secret"
+	aves_gateway_run 2
+	check "IPv6 uplink: the tunnel is there" wait_for 20 waypoint_sees '[2001:db8:a::2]:'
+	check "IPv6 uplink: the name server knows it" aves_ready home2
+	equal "IPv6 uplink: the page of an IPv4 host, by IPv4" "$(page alice 4 web.home2)" "home 2"
+	page alice 4 web.home2 file >"$TMP/got" || true
+	check "IPv6 uplink: 3 MB, whole" cmp "$TMP/got" "$TMP/www2/file"
+	equal "IPv6 uplink: by IPv6" "$(page alice 6 web.home2)" "home 2"
+	in_ns home2 ip addr add 100.64.0.2/24 dev wan
+	net_route home2 default 100.64.0.1
+}
+waypoint_sees() { # BEGINNING
+	in_ns wp isthmus-waypoint status --json --control "$TMP/wp.sock" |
+		jq -e --arg begin "$1" '.gateways[] | select(.up and (.address | startswith($begin)))'
+}
+
 # ---- W16: home1's router is a waypoint for others, never for its own hosts
 
 subscriber_waypoint() {
@@ -98,6 +119,7 @@ aves_gateway 2 tc 'web 192.168.1.10\n'
 aves_unbound
 check "tc: tunnels are up" aves_ready home1 home2
 at_tc
+six_uplink
 aware
 subscriber_waypoint
 aves_detach

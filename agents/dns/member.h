@@ -30,6 +30,7 @@
 #define WAYPOINTS_MAX	   64
 #define WAYPOINT_ADDRESSES 1024
 #define WAYPOINT_NEAR	   16
+#define WAYPOINT_TUNNELS   2 /* one of each family */
 #define ADDRESS_WAITS	   8
 #define MEMBER_TOKEN_S	   (7 * 24 * 3600)
 
@@ -103,7 +104,9 @@ struct waypoint_address {
 #define SETUP_BATCH 64
 
 struct waypoint {
-	char name[MEMBER_NAME_MAX], tunnel[64];
+	char name[MEMBER_NAME_MAX];
+	char tunnel[WAYPOINT_TUNNELS][64]; /* ADDRESS:PORT */
+	unsigned int tunnel_count;
 	struct member_conn *conn;
 	struct dns *dns;
 	uint8_t key[SETUP_KEY_BYTES];

@@ -39,6 +39,29 @@ static const char *take_addresses(struct waypoint *waypoint, const json_t *list)
 	return NULL;
 }
 
+static bool take_tunnel_text(struct waypoint *waypoint, const json_t *text)
+{
+	if (waypoint->tunnel_count == WAYPOINT_TUNNELS || !json_is_string(text) ||
+	    json_string_length(text) >= sizeof(waypoint->tunnel[0]))
+		return false;
+	strcpy(waypoint->tunnel[waypoint->tunnel_count++], json_string_value(text));
+	return true;
+}
+
+/* One text, or an array of two. */
+static const char *take_tunnels(struct waypoint *waypoint, const json_t *tunnel)
+{
+	bool good = true;
+	const json_t *text;
+	size_t i;
+
+	if (json_is_string(tunnel))
+		good = take_tunnel_text(waypoint, tunnel);
+	json_array_foreach (tunnel, i, text)
+		good = good && take_tunnel_text(waypoint, text);
+	return good && waypoint->tunnel_count ? NULL : "tunnel is one or two ADDRESS:PORT";
+}
+
 static const char *take_prefixes(struct waypoint *waypoint, const json_t *message)
 {
 	const json_t *text;
@@ -83,13 +106,12 @@ static const char *open_socket(struct waypoint *waypoint, const char *where)
 
 static const char *take_all(struct waypoint *waypoint, const json_t *message)
 {
-	const char *tunnel, *setup, *why;
+	const char *setup, *why = take_tunnels(waypoint, json_object_get(message, "tunnel"));
 
-	if (!msg_get_string(message, "tunnel", &tunnel) ||
-	    strlen(tunnel) >= sizeof(waypoint->tunnel) || !msg_get_string(message, "setup", &setup))
-		return "tunnel and setup are needed";
-	snprintf(waypoint->tunnel, sizeof(waypoint->tunnel), "%s", tunnel);
-	why = take_addresses(waypoint, json_object_get(message, "addresses"));
+	if (!why && !msg_get_string(message, "setup", &setup))
+		why = "setup is needed";
+	if (!why)
+		why = take_addresses(waypoint, json_object_get(message, "addresses"));
 	if (!why)
 		why = take_prefixes(waypoint, message);
 	return why ? why : open_socket(waypoint, setup);
@@ -214,14 +236,23 @@ void waypoint_message(struct member_conn *member, const char *op, const json_t *
 
 /* ---- pairs */
 
+static json_t *tunnels_of(const struct waypoint *waypoint)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < waypoint->tunnel_count; i++)
+		json_array_append_new(list, json_string(waypoint->tunnel[i]));
+	return list;
+}
+
 static void tell_pair(const char *secret, struct waypoint *waypoint, struct gateway *gateway)
 {
 	msg_send(waypoint->conn->conn,
 		 json_pack("{s:s, s:i, s:s, s:s}", "op", "gateway", "id", (int)gateway->id, "name",
 			   gateway->name, "secret", secret));
-	msg_send(gateway->conn->conn,
-		 json_pack("{s:s, s:s, s:i, s:s, s:s}", "op", "waypoint", "name", waypoint->name,
-			   "id", (int)gateway->id, "tunnel", waypoint->tunnel, "secret", secret));
+	msg_send(gateway->conn->conn, json_pack("{s:s, s:s, s:i, s:o, s:s}", "op", "waypoint",
+						"name", waypoint->name, "id", (int)gateway->id,
+						"tunnel", tunnels_of(waypoint), "secret", secret));
 }
 
 void waypoint_pair(struct waypoint *waypoint, struct gateway *gateway)

@@ -7,7 +7,10 @@
 
 #include "../lib/address.h"
 #include "../lib/log.h"
+#include "../lib/neighbour.h"
 #include "gateway.h"
+
+#define TRY_OTHER_MS 6000
 
 static struct waypoint *find(struct gateway *g, const char *name)
 {
@@ -81,10 +84,43 @@ static void take_control(const struct tunnel_place *from, const uint8_t *bytes, 
 	g->counters.control_bad++;
 }
 
+/* ---- which of a waypoint's addresses */
+
+static bool has_route(struct gateway *g, const struct tunnel_place *place)
+{
+	struct neighbour_route route;
+
+	return !neighbour_route(tunnel_peers_query(g->peers), &place->address, &route);
+}
+
+/* The first one that there is a route to, from `first` on; that one if there is none. */
+static void choose(struct gateway *g, struct waypoint *waypoint, unsigned int first)
+{
+	for (unsigned int i = 0; i < waypoint->choices; i++) {
+		unsigned int place = (first + i) % waypoint->choices;
+
+		if (!has_route(g, &waypoint->choice[place]))
+			continue;
+		first = place;
+		break;
+	}
+	waypoint->chosen = first % waypoint->choices;
+	waypoint->place = waypoint->choice[waypoint->chosen];
+	waypoint->began_ms = gateway_now_ms();
+}
+
+/* A handshake that nobody answers is tried by the other family. */
+static void reconsider(struct gateway *g, struct waypoint *waypoint)
+{
+	if (!waypoint->end.up && waypoint->choices > 1 && waypoint->end.phase == TUNNEL_ASKING &&
+	    gateway_now_ms() - waypoint->began_ms > TRY_OTHER_MS)
+		choose(g, waypoint, waypoint->chosen + 1);
+}
+
 /* ---- waypoints come and go */
 
-void end_add(struct gateway *g, const char *name, uint32_t id, const struct tunnel_place *place,
-	     const uint8_t secret[TUNNEL_SECRET_BYTES])
+void end_add(struct gateway *g, const char *name, uint32_t id, const struct tunnel_place *choice,
+	     unsigned int choices, const uint8_t secret[TUNNEL_SECRET_BYTES])
 {
 	struct waypoint *waypoint = find(g, name);
 	uint32_t vni = tunnel_peers_vni(g->peers);
@@ -100,7 +136,9 @@ void end_add(struct gateway *g, const char *name, uint32_t id, const struct tunn
 		waypoint->known = true;
 		snprintf(waypoint->name, sizeof(waypoint->name), "%s", name);
 	}
-	waypoint->place = *place;
+	memcpy(waypoint->choice, choice, choices * sizeof(*choice));
+	waypoint->choices = choices;
+	choose(g, waypoint, 0);
 	waypoint->end.id = id;
 	waypoint->end.cpus = tunnel_peers_cpus(g->peers);
 	waypoint->end.flags = g->settings.straight ? TUNNEL_STRAIGHT : 0;
@@ -140,6 +178,7 @@ void end_tick(struct gateway *g)
 
 		if (!waypoint->known || waypoint->end.due_ms > now)
 			continue;
+		reconsider(g, waypoint);
 		vni = tunnel_peers_vni(g->peers);
 		bits = vni ? tunnel_gateway_tick(&waypoint->end, vni, now, out) : 0;
 		act(g, waypoint, bits, out);

@@ -64,7 +64,10 @@ struct host {
 struct waypoint {
 	bool known;
 	char name[MEMBER_NAME_LEN];
-	struct tunnel_place place;
+	struct tunnel_place place;		 /* where packets go */
+	struct tunnel_place choice[TUNNEL_FROM]; /* what the name server told */
+	unsigned int choices, chosen;
+	uint64_t began_ms; /* the handshake with the one that is chosen */
 	struct tunnel_gateway end;
 };
 
@@ -118,8 +121,8 @@ void server_hosts(struct gateway *g); /* they have changed */
 
 /* ---- end.c */
 int end_start(struct gateway *g, char *error);
-void end_add(struct gateway *g, const char *name, uint32_t id, const struct tunnel_place *place,
-	     const uint8_t secret[TUNNEL_SECRET_BYTES]);
+void end_add(struct gateway *g, const char *name, uint32_t id, const struct tunnel_place *choice,
+	     unsigned int choices, const uint8_t secret[TUNNEL_SECRET_BYTES]);
 void end_remove(struct gateway *g, const char *name);
 void end_moved(struct gateway *g, uint32_t index, const struct tunnel_place *place);
 void end_tick(struct gateway *g);

@@ -23,26 +23,42 @@ void server_hosts(struct gateway *g)
 	member_again(g->member, "hosts");
 }
 
+/* "tunnel": ["192.0.2.1:6081", "[2001:db8::1]:6081"]. Returns how many there are. */
+static unsigned int read_tunnels(const json_t *list, struct tunnel_place place[TUNNEL_FROM])
+{
+	unsigned int count = 0;
+	const json_t *text;
+	size_t i;
+
+	json_array_foreach (list, i, text) {
+		char host[ADDRESS_TEXT_LEN];
+		uint16_t port;
+
+		if (count == TUNNEL_FROM || !json_is_string(text) ||
+		    address_split(json_string_value(text), host, sizeof(host), &port) ||
+		    address_parse(host, &place[count].address))
+			return 0;
+		place[count++].port = htons(port);
+	}
+	return count;
+}
+
 static void take_waypoint(struct gateway *g, const json_t *message)
 {
 	uint8_t secret[TUNNEL_SECRET_BYTES];
-	const char *name, *tunnel, *text;
-	struct tunnel_place place;
-	char host[ADDRESS_TEXT_LEN];
-	uint16_t port;
+	struct tunnel_place place[TUNNEL_FROM];
+	unsigned int places = read_tunnels(json_object_get(message, "tunnel"), place);
+	const char *name, *text;
 	int64_t id;
 
-	if (!msg_get_integer(message, "id", 1, TUNNEL_GATEWAY_MAX, &id) ||
+	if (!places || !msg_get_integer(message, "id", 1, TUNNEL_GATEWAY_MAX, &id) ||
 	    !msg_get_string(message, "name", &name) || strlen(name) >= MEMBER_NAME_LEN ||
-	    !msg_get_string(message, "tunnel", &tunnel) ||
-	    address_split(tunnel, host, sizeof(host), &port) ||
-	    address_parse(host, &place.address) || !msg_get_string(message, "secret", &text) ||
+	    !msg_get_string(message, "secret", &text) ||
 	    auth_unbase64(text, secret, sizeof(secret)) != sizeof(secret)) {
 		log_warn("the name server told of a waypoint without name, tunnel or secret");
 		return;
 	}
-	place.port = htons(port);
-	end_add(g, name, (uint32_t)id, &place, secret);
+	end_add(g, name, (uint32_t)id, place, places, secret);
 	explicit_bzero(secret, sizeof(secret));
 }
 

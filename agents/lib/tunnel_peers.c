@@ -24,6 +24,7 @@
 #include "log.h"
 #include "neighbour.h"
 #include "tunnel_peers.h"
+#include "tunnel_socket.h"
 
 #define NS_PER_MS      1000000ULL
 #define CONF_BYTES_MAX 1024
@@ -38,12 +39,12 @@ enum { MAP_CONF, MAP_PEER, MAP_KEY, MAP_WINDOW, MAP_COUNT };
 struct tunnel_peers {
 	struct tunnel_conf conf;
 	struct tunnel_peers_options options;
-	int fd[MAP_COUNT], socket;
-	bool v6; /* the socket takes both families */
+	int fd[MAP_COUNT];
+	struct tunnel_socket socket[TUNNEL_FROM]; /* one for each outer address, or one for all */
 	uint16_t cpus;
 	struct mnl_socket *query;
 	struct neighbour_watch *watch;
-	struct event *readable, *refresh;
+	struct event *refresh;
 	uint64_t refresh_after_ms;
 	struct tunnel_peer peer[TUNNEL_PEERS]; /* as in the map */
 };
@@ -124,10 +125,10 @@ int tunnel_peers_device(struct tunnel_peers *peers, uint32_t ifindex, uint8_t ma
 
 	if (!if_indextoname(ifindex, request.ifr_name))
 		return -errno;
-	if (ioctl(peers->socket, SIOCGIFMTU, &request))
+	if (ioctl(peers->socket[0].fd, SIOCGIFMTU, &request))
 		return -errno;
 	*mtu = request.ifr_mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)request.ifr_mtu;
-	if (ioctl(peers->socket, SIOCGIFHWADDR, &request))
+	if (ioctl(peers->socket[0].fd, SIOCGIFHWADDR, &request))
 		return -errno;
 	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
 		return -EMEDIUMTYPE;
@@ -135,16 +136,20 @@ int tunnel_peers_device(struct tunnel_peers *peers, uint32_t ifindex, uint8_t ma
 	return 0;
 }
 
-static bool is_unset(const struct isthmus_addr *address)
+/* Our outer address for a peer, or NULL: the kernel's choice. */
+static const struct isthmus_addr *from_of(const struct tunnel_peers *peers,
+					  const struct isthmus_addr *remote)
 {
-	static const struct isthmus_addr none;
-
-	return address_equal(address, &none);
+	for (unsigned int i = 0; i < peers->options.from_count; i++)
+		if (address_is_v4(&peers->options.from[i]) == address_is_v4(remote))
+			return &peers->options.from[i];
+	return NULL;
 }
 
 /* Fills in how packets to peer->remote leave. A neighbour that is not known is asked for. */
 static int resolve(struct tunnel_peers *peers, struct tunnel_peer *peer)
 {
+	const struct isthmus_addr *from;
 	struct neighbour_route route;
 	uint16_t mtu = 0;
 	int err = neighbour_route(peers->query, &peer->remote, &route);
@@ -155,7 +160,8 @@ static int resolve(struct tunnel_peers *peers, struct tunnel_peer *peer)
 		return err;
 	peer->ifindex = route.ifindex;
 	peer->mtu = route.mtu && route.mtu < mtu ? route.mtu : mtu;
-	peer->local = is_unset(&peers->options.from) ? route.source : peers->options.from;
+	from = from_of(peers, &peer->remote);
+	peer->local = from ? *from : route.source;
 	err = neighbour_find(peers->query, &route.hop, route.ifindex, peer->dst_mac);
 	if (err)
 		neighbour_use(peers->query, &route.hop, route.ifindex);
@@ -208,91 +214,28 @@ static void on_change(const struct nlmsghdr *message, void *arg)
 
 /* ---- the socket of control packets */
 
-static socklen_t to_sockaddr(const struct tunnel_peers *peers, const struct isthmus_addr *address,
-			     __be16 port, struct sockaddr_storage *storage)
+static int open_sockets(struct tunnel_peers *peers, struct event_base *base)
 {
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)storage;
+	const struct tunnel_peers_options *options = &peers->options;
+	int err = 0;
 
-	if (!peers->v6)
-		return address_to_sockaddr(address, port, storage);
-	memset(storage, 0, sizeof(*storage));
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = port;
-	memcpy(&in6->sin6_addr, address->b, 16); /* IPv4-mapped, as the kernel wants it */
-	return sizeof(*in6);
-}
-
-static void from_sockaddr(const struct tunnel_peers *peers, const struct sockaddr_storage *storage,
-			  struct tunnel_place *place)
-{
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)storage;
-	uint16_t port;
-
-	if (peers->v6) {
-		memcpy(place->address.b, &in6->sin6_addr, 16);
-		place->port = in6->sin6_port;
-		return;
-	}
-	address_from_sockaddr((const struct sockaddr *)storage, &place->address, &port);
-	place->port = port;
-}
-
-static void on_packet(evutil_socket_t fd, short what, void *arg)
-{
-	struct tunnel_peers *peers = arg;
-
-	(void)what;
-	for (int i = 0; i < PACKETS_A_CALL; i++) {
-		uint8_t bytes[TUNNEL_CONTROL_BYTES + 1];
-		struct sockaddr_storage from = { 0 };
-		socklen_t from_len = sizeof(from);
-		struct tunnel_place place = { 0 };
-		ssize_t len = recvfrom(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_TRUNC,
-				       (struct sockaddr *)&from, &from_len);
-
-		if (len < 0)
-			return;
-		if ((size_t)len > sizeof(bytes))
-			continue;
-		from_sockaddr(peers, &from, &place);
-		peers->options.control(&place, bytes, (size_t)len, peers->options.arg);
-	}
-}
-
-static int bind_socket(struct tunnel_peers *peers)
-{
-	struct isthmus_addr from = peers->options.from;
-	struct sockaddr_storage storage;
-	socklen_t len;
-	int no = 0, bytes = RECEIVE_BYTES;
-
-	peers->socket = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	peers->v6 = peers->socket >= 0 &&
-		    !setsockopt(peers->socket, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
-	if (!peers->v6) { /* a system without IPv6 */
-		if (peers->socket >= 0)
-			close(peers->socket);
-		peers->socket = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (peers->socket < 0)
-			return -errno;
-		if (is_unset(&from))
-			address_parse("0.0.0.0", &from);
-	}
-	setsockopt(peers->socket, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-	len = to_sockaddr(peers, &from, peers->conf.port, &storage);
-	return bind(peers->socket, (struct sockaddr *)&storage, len) ? -errno : 0;
+	if (!options->from_count)
+		return tunnel_socket_open(&peers->socket[0], base, NULL, peers->conf.port,
+					  options->control, options->arg);
+	for (unsigned int i = 0; i < options->from_count && !err; i++)
+		err = tunnel_socket_open(&peers->socket[i], base, &options->from[i],
+					 peers->conf.port, options->control, options->arg);
+	return err;
 }
 
 int tunnel_peers_send(struct tunnel_peers *peers, const struct tunnel_place *to,
 		      const uint8_t bytes[TUNNEL_CONTROL_BYTES])
 {
-	struct sockaddr_storage storage;
-	socklen_t len = to_sockaddr(peers, &to->address, to->port, &storage);
+	int err = -EAFNOSUPPORT;
 
-	if (sendto(peers->socket, bytes, TUNNEL_CONTROL_BYTES, MSG_DONTWAIT,
-		   (struct sockaddr *)&storage, len) < 0)
-		return -errno;
-	return 0;
+	for (unsigned int i = 0; i < TUNNEL_FROM && err == -EAFNOSUPPORT; i++)
+		err = tunnel_socket_send(&peers->socket[i], to, bytes);
+	return err;
 }
 
 /* ---- keys */
@@ -522,7 +465,7 @@ static int open_all(struct tunnel_peers *peers, struct event_base *base)
 	if (!err)
 		err = read_conf(peers);
 	if (!err)
-		err = bind_socket(peers);
+		err = open_sockets(peers, base);
 	if (err)
 		return err;
 	peers->cpus = cpus > 0 && cpus <= TUNNEL_CPUS ? (uint16_t)cpus : TUNNEL_CPUS;
@@ -531,8 +474,7 @@ static int open_all(struct tunnel_peers *peers, struct event_base *base)
 	if (!peers->query)
 		return -errno;
 	peers->refresh = evtimer_new(base, on_refresh, peers);
-	peers->readable = event_new(base, peers->socket, EV_READ | EV_PERSIST, on_packet, peers);
-	if (!peers->refresh || !peers->readable || event_add(peers->readable, NULL))
+	if (!peers->refresh)
 		return -ENOMEM;
 	return neighbour_watch_new(base, on_change, peers, &peers->watch);
 }
@@ -546,7 +488,8 @@ int tunnel_peers_new(struct event_base *base, const struct tunnel_peers_options 
 	if (!peers)
 		return -ENOMEM;
 	memset(peers->fd, -1, sizeof(peers->fd));
-	peers->socket = -1;
+	for (int i = 0; i < TUNNEL_FROM; i++)
+		peers->socket[i].fd = -1;
 	peers->options = *options;
 	err = open_all(peers, base);
 	if (err) {
@@ -564,14 +507,12 @@ void tunnel_peers_free(struct tunnel_peers *peers)
 	if (!peers)
 		return;
 	neighbour_watch_free(peers->watch);
-	if (peers->readable)
-		event_free(peers->readable);
+	for (int i = 0; i < TUNNEL_FROM; i++)
+		tunnel_socket_close(&peers->socket[i]);
 	if (peers->refresh)
 		event_free(peers->refresh);
 	if (peers->query)
 		mnl_socket_close(peers->query);
-	if (peers->socket >= 0)
-		close(peers->socket);
 	for (int i = 0; i < MAP_COUNT; i++)
 		if (peers->fd[i] >= 0)
 			close(peers->fd[i]);

@@ -10,25 +10,22 @@
 #define ISTHMUS_AGENTS_TUNNEL_PEERS_H
 
 #include "tunnel.h"
+#include "tunnel_socket.h"
 
 struct event_base;
 struct mnl_socket;
 struct tunnel_peers;
 
-struct tunnel_place {
-	struct isthmus_addr address;
-	__be16 port;
-};
-
-/* A control packet, of any length and form. */
-typedef void (*tunnel_control)(const struct tunnel_place *from, const uint8_t *bytes, size_t len,
-			       void *arg);
+#define TUNNEL_FROM 2 /* one of each family */
 
 struct tunnel_peers_options {
 	const char *instance, *stem; /* "waypoint", "gateway" */
 	uint32_t abi;
-	size_t conf_bytes;	  /* of the stem's configuration */
-	struct isthmus_addr from; /* our outer address; :: = as the kernel chooses */
+	size_t conf_bytes; /* of the stem's configuration */
+	/* Our outer addresses, of which packets to a peer have the one of its family; none: as the
+	 * kernel chooses. */
+	struct isthmus_addr from[TUNNEL_FROM];
+	unsigned int from_count;
 	tunnel_control control;
 	void (*changed)(void *arg); /* routes, links or neighbours; may be NULL */
 	void *arg;

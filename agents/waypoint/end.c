@@ -193,16 +193,17 @@ void end_tick(struct waypoint *w)
 
 int end_start(struct waypoint *w, char *error)
 {
-	const struct tunnel_peers_options options = {
+	struct tunnel_peers_options options = {
 		.instance = w->settings.instance,
 		.stem = "waypoint",
 		.abi = WAYPOINT_ABI,
 		.conf_bytes = sizeof(struct waypoint_conf),
-		.from = w->settings.tunnel_address,
+		.from_count = w->settings.tunnel.count,
 		.control = take_control,
 		.arg = w,
 	};
 
+	memcpy(options.from, w->settings.tunnel_address, sizeof(options.from));
 	if (auth_random(w->cookie_secret, sizeof(w->cookie_secret)))
 		return -EIO;
 	return tunnel_peers_new(w->base, &options, &w->peers, error, ERROR_LEN);

@@ -36,16 +36,29 @@ static json_t *addresses_of(const struct waypoint *w)
 	return array;
 }
 
+static json_t *tunnels_of(const struct waypoint *w)
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < w->settings.tunnel.count; i++) {
+		char text[ADDRESS_TEXT_LEN];
+
+		address_port_text(&w->settings.tunnel_address[i], tunnel_peers_conf(w->peers)->port,
+				  text);
+		json_array_append_new(array, json_string(text));
+	}
+	return array;
+}
+
 static json_t *login(void *arg)
 {
 	struct waypoint *w = arg;
-	char tunnel[ADDRESS_TEXT_LEN], setup[ADDRESS_TEXT_LEN];
+	char setup[ADDRESS_TEXT_LEN];
 	json_t *message;
 
-	address_port_text(&w->settings.tunnel_address, tunnel_peers_conf(w->peers)->port, tunnel);
 	address_port_text(&w->settings.setup_address, htons(w->settings.setup_port), setup);
-	message = json_pack("{s:o, s:s, s:s, s:i}", "addresses", addresses_of(w), "tunnel", tunnel,
-			    "setup", setup, "wait", (int)w->settings.wait_ms);
+	message = json_pack("{s:o, s:o, s:s, s:i}", "addresses", addresses_of(w), "tunnel",
+			    tunnels_of(w), "setup", setup, "wait", (int)w->settings.wait_ms);
 	if (w->settings.prefix6)
 		json_object_set_new(message, "prefix6", json_string(w->settings.prefix6));
 	if (w->settings.near.count)

@@ -27,8 +27,9 @@ const struct conf_option settings_table[] = {
 	  "IPv6 initiators reach each host by an address of its own from it" },
 	{ "waypoint", "near", CONF_LIST, FIELD(near), 0, 0, "PREFIX",
 	  "networks that this waypoint is near to, may be repeated" },
-	{ "waypoint", "tunnel", CONF_STRING, FIELD(tunnel), 0, 0, "ADDRESS",
-	  "outer address of the tunnels, by which gateways reach this waypoint" },
+	{ "waypoint", "tunnel", CONF_LIST, FIELD(tunnel), 0, 0, "ADDRESS",
+	  "outer address of the tunnels, by which gateways reach this waypoint; one of each family "
+	  "may be given" },
 	{ "waypoint", "setup", CONF_STRING, FIELD(setup), 0, 0, "ADDRESS:PORT",
 	  "where the name server's SETUPs come to, default: the tunnel's address, port 3482" },
 	{ "waypoint", "wait", CONF_UINT, FIELD(wait_ms), 100, 60000, "MS",
@@ -139,11 +140,26 @@ static int add_addresses(struct settings *settings, const char *text)
 	return 0;
 }
 
+static int check_tunnel(struct settings *settings)
+{
+	struct isthmus_addr *address = settings->tunnel_address;
+
+	if (!settings->tunnel.count || settings->tunnel.count > 2)
+		return -EINVAL;
+	for (unsigned int i = 0; i < settings->tunnel.count; i++)
+		if (address_parse(settings->tunnel.item[i], &address[i]))
+			return -EINVAL;
+	return settings->tunnel.count == 2 &&
+			       address_is_v4(&address[0]) == address_is_v4(&address[1])
+		       ? -EINVAL
+		       : 0;
+}
+
 static int check_setup(struct settings *settings)
 {
 	char host[ADDRESS_TEXT_LEN];
 
-	settings->setup_address = settings->tunnel_address;
+	settings->setup_address = settings->tunnel_address[0];
 	settings->setup_port = SETUP_PORT;
 	if (!settings->setup)
 		return 0;
@@ -167,9 +183,10 @@ int settings_check(struct settings *settings, char *error, size_t error_len)
 		snprintf(error, error_len, "an address or prefix6 is needed: --address ADDRESS");
 		return -EINVAL;
 	}
-	if (!settings->tunnel || address_parse(settings->tunnel, &settings->tunnel_address)) {
+	if (check_tunnel(settings)) {
 		snprintf(error, error_len,
-			 "tunnel is the address by which gateways reach this waypoint");
+			 "tunnel is the address by which gateways reach this waypoint, at most one "
+			 "of each family");
 		return -EINVAL;
 	}
 	if (check_setup(settings)) {

@@ -14,15 +14,16 @@
 
 struct settings {
 	char *instance;
-	struct conf_list address, near;
-	char *prefix6, *tunnel, *setup;
+	struct conf_list address, near, tunnel;
+	char *prefix6, *setup;
 	char *credentials, *state, *control, *metrics, *user, *log, *log_level;
 	unsigned int wait_ms, straight;
 	bool json;
 	/* read from the above */
 	__be32 addresses[SETTINGS_ADDRESSES];
 	unsigned int address_count;
-	struct isthmus_addr tunnel_address, setup_address;
+	struct isthmus_addr tunnel_address[2],
+		setup_address; /* tunnel: one of each family at most */
 	uint16_t setup_port;
 };
 

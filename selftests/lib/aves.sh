@@ -13,7 +13,7 @@
 #
 # host1 and host2 are both 192.168.1.10; waypoint addresses are 203.0.113.80 to .82 and 2001:db8:9::/64.
 
-DNS=203.0.113.53
+DNS=203.0.113.53 DNS6=2001:db8:53::53
 WP=203.0.113.1
 ALICE=198.51.100.7
 RESOLVER=198.51.100.53
@@ -30,17 +30,17 @@ aves_net() {
 	aves_port out carol 198.51.100.9/24,2001:db8:1::9/64
 	aves_port out resolver $RESOLVER/24
 	aves_port out inet 198.51.100.1/24,2001:db8:1::1/64 out
-	net_link dns eth0 $DNS/30 inet dns 203.0.113.54/30
+	net_link dns eth0 $DNS/30,$DNS6/64 inet dns 203.0.113.54/30,2001:db8:53::1/64
 	net_link wp eth0 $WP/30,2001:db8:8::1/64 inet wp 203.0.113.2/30,2001:db8:8::fe/64
 	net_link home1 wan 192.0.2.2/30 inet home1 192.0.2.1/30
-	net_link isp wan 192.0.2.10/30 inet isp 192.0.2.9/30
-	net_link home2 wan 100.64.0.2/24 isp lan 100.64.0.1/24
+	net_link isp wan 192.0.2.10/30,2001:db8:a::2/64 inet isp 192.0.2.9/30,2001:db8:a::1/64
+	net_link home2 wan 100.64.0.2/24,2001:db8:64::2/64 isp lan 100.64.0.1/24,2001:db8:64::1/64
 	net_forward inet isp home1 home2 wp # wp: replies to IPv6 initiators follow its routes
 	net_route wp default 203.0.113.2 2001:db8:8::fe
-	net_route dns default 203.0.113.54
+	net_route dns default 203.0.113.54 2001:db8:53::1
 	net_route home1 default 192.0.2.1
-	net_route isp default 192.0.2.9
-	net_route home2 default 100.64.0.1
+	net_route isp default 192.0.2.9 2001:db8:a::1
+	net_route home2 default 100.64.0.1 2001:db8:64::1
 	for address in alice carol resolver; do net_route $address default 198.51.100.1; done
 	for address in alice carol; do net_route $address default 2001:db8:1::1; done
 	for address in "${W[@]}"; do in_ns inet ip route add "$address" via $WP; done
@@ -109,7 +109,7 @@ aves_waypoint() { # MODE [OPTION...]
 
 aves_waypoint_run() { # [OPTION...]
 	spawn wp waypoint.log isthmus-waypoint run --instance "$INSTANCE" "${W[@]/#/--address=}" --prefix6 2001:db8:9::/64 \
-		--tunnel $WP --credentials "$TMP/wp.secret" --state "$TMP/wp.db" --control "$TMP/wp.sock" "$@"
+		--tunnel $WP --tunnel 2001:db8:8::1 --credentials "$TMP/wp.secret" --state "$TMP/wp.db" --control "$TMP/wp.sock" "$@"
 	AVES_PID[wp]=$SPAWNED
 }
 
