@@ -16,7 +16,7 @@
 
 #define ENROL_MS    15000
 #define PREFIX	    "isthmus2"
-#define LINE_LENGTH 512
+#define LINE_LENGTH 1024 /* its parts have 711 at most */
 
 /* ---- the line */
 
@@ -51,7 +51,8 @@ int member_parse(const char *line, struct member_credentials *credentials)
 		return -EINVAL;
 	memcpy(where, line, len);
 	where[len] = 0;
-	if (address_split(where, read.host, sizeof(read.host), &port) || !read.host[0])
+	if (address_split(where, read.host, sizeof(read.host), &port) || !read.host[0] ||
+	    strpbrk(read.host, "[]"))
 		return -EINVAL;
 	snprintf(read.port, sizeof(read.port), "%u", port);
 	*credentials = read;
@@ -63,9 +64,11 @@ int member_parse(const char *line, struct member_credentials *credentials)
 
 static int write_all(int fd, const char *text)
 {
-	size_t len = strlen(text);
+	ssize_t len = write(fd, text, strlen(text));
 
-	return write(fd, text, len) == (ssize_t)len && !fsync(fd) ? 0 : -errno;
+	if (len >= 0 && len != (ssize_t)strlen(text))
+		return -ENOSPC;
+	return len < 0 || fsync(fd) ? -errno : 0;
 }
 
 static int write_file(const char *path, const struct member_credentials *credentials)
