@@ -5,9 +5,9 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         libbpf-dev libelf-dev zlib1g-dev libcmocka-dev libevent-dev libssl-dev libjansson-dev libsqlite3-dev \
         libinih-dev libmnl-dev libcap-ng-dev libsystemd-dev libclang-rt-dev libknot-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
-        bind9-dnsutils unbound netbase wget openssh-client mandoc jq netcat-openbsd python3 git \
+        bind9-dnsutils unbound netbase wget openssh-client openssh-server traceroute mandoc jq netcat-openbsd python3 git \
         kea-dhcp4-server isc-dhcp-client knot python3-scapy python3-pyftpdlib
-# The tests start an unbound and a knotd of their own; the services that the packages start are stopped again.
+# Tests and demos start an unbound, a knotd and sshds of their own; services that were not there before are stopped again.
 # Ubuntu has bpftool in the kernel's tools.
 DEPS_BPFTOOL := $(shell . /etc/os-release; [ "$$ID" = ubuntu ] && echo linux-tools-common linux-tools-generic || echo bpftool)
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool /usr/lib/linux-tools/*/bpftool) bpftool)
@@ -24,9 +24,9 @@ $(DEPS_OK):
 	  $$root apt-get update -q >build/deps.log 2>&1; \
 	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q --no-install-recommends $$missing >>build/deps.log 2>&1 || \
 	    { tail -20 build/deps.log; exit 1; }; \
-	  for service in unbound knot; do \
-	    case " $$missing " in *" $$service "*) \
-	      [ ! -d /run/systemd/system ] || $$root systemctl disable -q --now $$service >>build/deps.log 2>&1 || true ;; \
+	  for service in unbound:unbound knot:knot openssh-server:ssh.socket openssh-server:ssh.service; do \
+	    case " $$missing " in *" $${service%:*} "*) \
+	      [ ! -d /run/systemd/system ] || $$root systemctl disable -q --now $${service#*:} >>build/deps.log 2>&1 || true ;; \
 	    esac; \
 	  done; \
 	fi

@@ -16,18 +16,11 @@
 . "${0%/*}/lib/splice.sh"
 . "${0%/*}/lib/agents.sh"
 . "${0%/*}/lib/routes.sh"
+. "${0%/*}/lib/sshd.sh"
 . "${0%/*}/lib/tell.sh"
 
 ROUNDS=3
 ROUTE_SECONDS=1
-SSHD_DIRECTORY=
-
-# Called by net.sh at the end, whatever it is: what is not in a namespace or in TMP.
-story_end() {
-	if [ -n "$SSHD_DIRECTORY" ] && ! find /run/netns -name "$STORY-*" ! -name "$NET-*" | grep -q .; then
-		rmdir /run/sshd # no other demo needs it
-	fi
-}
 
 # ---- the way of an operator and of two users
 
@@ -54,7 +47,7 @@ provider_set_up() {
 	spawn host2 dnsmasq.log dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --user=root \
 		--pid-file= --port=5353 --listen-address=127.0.0.1 --bind-interfaces \
 		--address=/printer.home.example/192.168.1.77
-	if have_ssh; then sshd_start; fi
+	if have_ssh; then ssh_set_up; fi
 	tell "host2: bob enrols and provides them"
 	printf '            host2# isthmus-peer login %s <bob.line; isthmus-peer daemon &\n' "$RELAY4"
 	peer_start host2 bob
@@ -65,24 +58,7 @@ provider_set_up() {
 
 have_ssh() { command -v sshd >/dev/null && command -v ssh >/dev/null; }
 
-# A server of our own: host key, user key and configuration are in TMP.
-sshd_start() {
-	if [ ! -d /run/sshd ]; then # where sshd puts its unprivileged part
-		mkdir -p /run/sshd
-		SSHD_DIRECTORY=made
-	fi
-	ssh-keygen -q -t ed25519 -N '' -f "$TMP/host_key"
-	ssh-keygen -q -t ed25519 -N '' -f "$TMP/user_key"
-	cp "$TMP/user_key.pub" "$TMP/authorized_keys"
-	cat >"$TMP/sshd_config" <<-CONF
-		ListenAddress 127.0.0.1:2222
-		HostKey $TMP/host_key
-		AuthorizedKeysFile $TMP/authorized_keys
-		PermitRootLogin prohibit-password
-		StrictModes no
-		UsePAM no
-		PidFile none
-	CONF
+ssh_set_up() {
 	cat >"$TMP/ssh_config" <<-CONF
 		Host bob
 		HostName 127.0.0.1
@@ -93,7 +69,7 @@ sshd_start() {
 		UserKnownHostsFile /dev/null
 		BatchMode yes
 	CONF
-	spawn host2 sshd.log "$(command -v sshd)" -D -e -f "$TMP/sshd_config"
+	sshd_start host2 127.0.0.1:2222
 	wait_for 5 listening host2 t 2222 || fail "sshd does not start"
 }
 
