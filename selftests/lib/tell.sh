@@ -12,7 +12,7 @@ tell() {
 
 title() { printf '\n%s\n' "$*"; }
 
-# shown HOST cmd...: prints the command as it would be typed there, and what it answers.
+# shown HOST cmd...: prints the command as it would be typed there, and what it answers. It is run by SHOWN_BY, in_ns if not set.
 shown() {
 	local host=$1 words
 	shift
@@ -21,7 +21,7 @@ shown() {
 	words=${words//$TMP\/bob/\~bob}
 	words=${words//$TMP/\/etc\/isthmus}
 	printf '            %s# %s\n' "$host" "$words"
-	in_ns "$host" "$@" 2>&1 | cut -c1-200 | sed 's/^/              /'
+	"${SHOWN_BY:-in_ns}" "$host" "$@" 2>&1 | cut -c1-200 | sed 's/^/              /'
 }
 
 fail() {
