@@ -50,12 +50,17 @@ static void restart_idle(struct tcp_connection *connection)
 	event_add(connection->idle, &idle);
 }
 
+/* What is held is answered or forgotten after 3 s: who waits for it is not idle. */
 static void on_idle(evutil_socket_t fd, short what, void *arg)
 {
 	struct tcp_connection *connection = arg;
 
 	(void)fd;
 	(void)what;
+	if (connection->held) {
+		restart_idle(connection);
+		return;
+	}
 	connection->dns->tcp_timeouts++;
 	close_connection(connection);
 }
@@ -147,15 +152,28 @@ static void on_last_written(struct bufferevent *bev, void *arg)
 		close_connection(connection);
 }
 
-/* Nothing: the question is forgotten, as it would be by UDP. */
+/*
+ * Nothing: the question is forgotten, as it would be by UDP. Then nothing is written either, and
+ * on_written() does not go on with what was not read because too much was held.
+ */
 void tcp_reply(struct tcp_connection *connection, const uint8_t *bytes, size_t len)
 {
+	struct bufferevent *bev = connection->bev;
+
 	connection->held--;
-	if (len)
+	restart_idle(connection);
+	if (len) {
 		put_answer(connection, bytes, len);
-	else if (connection->ending && !connection->held &&
-		 !evbuffer_get_length(bufferevent_get_output(connection->bev)))
-		close_connection(connection);
+	} else if (evbuffer_get_length(bufferevent_get_output(bev))) {
+		return;
+	} else if (connection->ending) {
+		if (!connection->held)
+			close_connection(connection);
+	} else if (!(bufferevent_get_enabled(bev) & EV_READ)) {
+		bufferevent_enable(bev, EV_READ);
+		bufferevent_trigger(bev, EV_READ,
+				    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+	}
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
