@@ -13,9 +13,6 @@
 #define FORGET_MS    3000  /* 5.1 */
 #define TICK_MS	     50
 #define RECEIVED_MAX 512 /* datagrams before others have their turn */
-#define RESPONDERS   4096
-#define RATE_A_S     50 /* wait states of one responder (6.2) */
-#define RATE_BURST   100
 #define AGAIN_MS     50
 #define ADDRESS6_TTL 60 /* no binding is needed; as long as a waypoint may need to vanish */
 #define DISTRIBUTION 12 /* how long initiators took: up to 2^n ms */
@@ -30,7 +27,7 @@ struct held {
 	struct chosen chosen;
 	unsigned int next;  /* candidate that is asked */
 	unsigned int sends; /* of its SETUP; 0: waits for an address to be free */
-	uint64_t serial, began_ms, due_ms;
+	uint64_t serial, began_ms, asked_ms, due_ms; /* asked: the candidate, for the first time */
 	struct setup ask;
 	struct wire_set *bound;
 	uint8_t scope;
@@ -46,13 +43,9 @@ struct bindings {
 	unsigned int count, spares, next_place;
 	uint64_t counter;
 	struct event *tick;
-	struct {
-		uint32_t key;
-		unsigned int tokens; /* thousandths */
-		uint64_t at_ms;
-	} responder[RESPONDERS];
+	struct bind_limits *limits;
 	uint64_t asked, sent_again, accepted, rejected, forgotten, failed, full, proven_first,
-		limited, answered6, bad;
+		limited, answered6, bad, late;
 	uint64_t took[DISTRIBUTION + 1];
 };
 
@@ -143,9 +136,11 @@ static void send_setup(struct bindings *bindings, struct held *held)
 	held->ask.host = to->host;
 	if (setup_write(&held->ask, to->waypoint->key, bytes))
 		return;
+	if (!held->sends)
+		held->asked_ms = dns_now_ms();
 	bindings->asked += !held->sends;
 	bindings->sent_again += held->sends > 0;
-	held->due_ms = held->sends < 3 ? held->began_ms + again_ms[held->sends] : UINT64_MAX;
+	held->due_ms = held->sends < 3 ? held->asked_ms + again_ms[held->sends] : UINT64_MAX;
 	held->sends++;
 	queue(to->waypoint, bytes);
 }
@@ -169,12 +164,12 @@ static void ask(struct bindings *bindings, struct held *held)
 		send_setup(bindings, held);
 		return;
 	}
-	if (!held->chosen.tunnel) {
+	if (!held->chosen.retry_ms) { /* none will be free */
 		bindings->failed++;
 		fail(bindings, held, ANSWER_SERVFAIL);
 		return;
 	}
-	held->due_ms = held->chosen.retry_ms > now ? held->chosen.retry_ms : now + AGAIN_MS;
+	held->due_ms = held->chosen.retry_ms;
 }
 
 /* After a REJECT. False: nobody is left to be asked. */
@@ -220,6 +215,14 @@ static void note_rejected(const struct held *held, const struct setup *answer)
 		choose_note(&to->waypoint->address[to->address], &busy, now);
 }
 
+/* The serial says it; a waypoint that answers something else under it has gone wrong. */
+static bool is_answer_of(const struct setup *answer, const struct setup *ask)
+{
+	return answer->mode == ask->mode && answer->prefix_len == ask->prefix_len &&
+	       answer->waypoint == ask->waypoint && answer->initiator == ask->initiator &&
+	       answer->gateway == ask->gateway && answer->host == ask->host;
+}
+
 static void take_answer(struct bindings *bindings, const struct waypoint *waypoint,
 			const struct setup *answer)
 {
@@ -227,8 +230,14 @@ static void take_answer(struct bindings *bindings, const struct waypoint *waypoi
 	struct answer_binding binding = { .result = ANSWER_NOERROR };
 
 	if (!held || held->serial != answer->serial || !held->sends ||
-	    held->chosen.candidate[held->next].waypoint != waypoint)
-		return; /* a second answer, or one that comes too late */
+	    held->chosen.candidate[held->next].waypoint != waypoint) {
+		bindings->late++; /* or a second one */
+		return;
+	}
+	if (!is_answer_of(answer, &held->ask)) {
+		bindings->bad++;
+		return;
+	}
 	if (answer->type == SETUP_REJECT) {
 		bindings->rejected++;
 		note_rejected(held, answer);
@@ -274,45 +283,6 @@ void bind_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- a question begins */
-
-/* Wait states of one responder: whoever asks for it all the time must not fill all addresses. */
-static bool is_over_rate(struct bindings *bindings, uint64_t key, uint64_t now)
-{
-	typeof(bindings->responder[0]) *bucket = &bindings->responder[key % RESPONDERS];
-	uint64_t earned;
-
-	if (bucket->key != (uint32_t)(key >> 32)) {
-		bucket->key = (uint32_t)(key >> 32);
-		bucket->tokens = RATE_BURST * 1000;
-		bucket->at_ms = now;
-	}
-	earned = (now - bucket->at_ms) * RATE_A_S + bucket->tokens;
-	bucket->tokens = earned < RATE_BURST * 1000 ? (unsigned int)earned : RATE_BURST * 1000;
-	bucket->at_ms = now;
-	if (bucket->tokens < 1000)
-		return true;
-	bucket->tokens -= 1000;
-	return false;
-}
-
-/* At least half of the addresses wait for somebody. */
-static bool is_scarce(const struct members *members, uint64_t now)
-{
-	unsigned int busy = 0, all = 0;
-
-	for (unsigned int i = 0; i < members->waypoint_count; i++) {
-		const struct waypoint *waypoint = members->waypoint[i];
-
-		all += waypoint->address_count;
-		for (unsigned int n = 0; n < waypoint->address_count; n++)
-			for (int place = 0; place < ADDRESS_WAITS; place++)
-				if (waypoint->address[n].busy[place].until_ms > now) {
-					busy++;
-					break;
-				}
-	}
-	return busy * 2 >= all;
-}
 
 /* What a listed resolver says of its client filters the wait (RFC 7871); of others it is ignored.
  */
@@ -426,6 +396,27 @@ static struct held *begin(struct bindings *bindings, const struct bind_client *c
 	return held;
 }
 
+static bool is_limited(struct bindings *bindings, struct held *held, bool proven)
+{
+	switch (bind_limits_check(bindings->limits, bindings->dns->members, &held->wanted,
+				  proven)) {
+	case BIND_PROVE:
+		bindings->proven_first++;
+		fail(bindings, held, ANSWER_SLIPPED);
+		return true;
+	case BIND_PROVE_LIMITED:
+		bindings->limited++;
+		fail(bindings, held, ANSWER_SLIPPED);
+		return true;
+	case BIND_LIMITED:
+		bindings->limited++;
+		fail(bindings, held, ANSWER_SERVFAIL);
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool bind_hold(struct dns *dns, const struct bind_client *client, const uint8_t *question,
 	       size_t len)
 {
@@ -444,17 +435,8 @@ bool bind_hold(struct dns *dns, const struct bind_client *client, const uint8_t 
 		answer6(bindings, held);
 		return true;
 	}
-	/* A wait state is for who can be answered: not for a forged address, when they are few. */
-	if (!held->wanted.known && !what.proven && is_scarce(dns->members, held->began_ms)) {
-		bindings->proven_first++;
-		fail(bindings, held, ANSWER_SLIPPED);
+	if (!held->wanted.known && is_limited(bindings, held, what.proven))
 		return true;
-	}
-	if (!held->wanted.known && is_over_rate(bindings, held->wanted.name_hash, held->began_ms)) {
-		bindings->limited++;
-		fail(bindings, held, ANSWER_SERVFAIL);
-		return true;
-	}
 	ask(bindings, held);
 	return true;
 }
@@ -503,7 +485,8 @@ int bind_open(struct dns *dns)
 	bindings->dns = dns;
 	TAILQ_INIT(&bindings->list);
 	dns->bindings = bindings;
-	return start_tick(bindings);
+	bindings->limits = bind_limits_new();
+	return bindings->limits ? start_tick(bindings) : -ENOMEM;
 }
 
 void bind_close(struct dns *dns)
@@ -519,6 +502,7 @@ void bind_close(struct dns *dns)
 		free(bindings->spare[--bindings->spares]);
 	if (bindings->tick)
 		event_free(bindings->tick);
+	bind_limits_free(bindings->limits);
 	free(bindings);
 	dns->bindings = NULL;
 }
@@ -541,21 +525,26 @@ void bind_forget(struct dns *dns, const struct tcp_connection *tcp)
 	}
 }
 
-/* Those that it was asked for ask the next one. */
+/* Those that wait for its answer ask others, under another serial; it is no candidate any more. */
 void bind_waypoint_lost(struct dns *dns, const struct waypoint *waypoint)
 {
 	struct held *held;
 
 	TAILQ_FOREACH(held, &dns->bindings->list, link)
 	{
-		bool its = false;
+		struct chosen *chosen = &held->chosen;
+		unsigned int kept = held->next;
 
-		for (unsigned int i = 0; i < held->chosen.count; i++)
-			its |= held->chosen.candidate[i].waypoint == waypoint;
-		if (!its)
+		if (held->sends && chosen->candidate[held->next].waypoint == waypoint) {
+			chosen->count = held->next = held->sends = 0;
+			held->due_ms = dns_now_ms() + AGAIN_MS;
+			renumber(dns->bindings, held);
 			continue;
-		held->chosen.count = held->next = held->sends = 0;
-		held->due_ms = dns_now_ms() + AGAIN_MS;
+		}
+		for (unsigned int i = held->next; i < chosen->count; i++)
+			if (chosen->candidate[i].waypoint != waypoint)
+				chosen->candidate[kept++] = chosen->candidate[i];
+		chosen->count = kept;
 	}
 }
 
@@ -579,12 +568,12 @@ json_t *bind_status(struct dns *dns)
 	}
 	for (int i = 0; i <= DISTRIBUTION; i++)
 		json_array_append_new(took, json_integer((json_int_t)b->took[i]));
-	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "held", (int)b->count, "asked", (json_int_t)b->asked, "asked_again",
 			 (json_int_t)b->sent_again, "accepted", (json_int_t)b->accepted, "rejected",
 			 (json_int_t)b->rejected, "forgotten", (json_int_t)b->forgotten, "failed",
 			 (json_int_t)b->failed, "full", (json_int_t)b->full, "proven_first",
 			 (json_int_t)b->proven_first, "limited", (json_int_t)b->limited,
-			 "answered6", (json_int_t)b->answered6, "bad", (json_int_t)b->bad,
-			 "took_ms_log2", took);
+			 "answered6", (json_int_t)b->answered6, "bad", (json_int_t)b->bad, "late",
+			 (json_int_t)b->late, "took_ms_log2", took);
 }

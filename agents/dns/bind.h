@@ -26,6 +26,7 @@
 #define BIND_CONTROL_LEN (CMSG_SPACE(sizeof(struct in6_pktinfo)))
 #define CANDIDATES	 8
 
+struct bind_limits;
 struct bindings;
 struct dns;
 struct listener;
@@ -75,7 +76,6 @@ struct candidate {
 struct chosen {
 	struct candidate candidate[CANDIDATES];
 	unsigned int count;
-	bool tunnel;	   /* there was one at all */
 	uint64_t retry_ms; /* 0, or when the first of those that wait now is free */
 };
 
@@ -85,5 +85,19 @@ void choose_assigned(const struct members *members, const struct wanted *wanted,
 		     const struct candidate *candidate);
 /* A wait was accepted: others are not sent into it. */
 void choose_note(struct waypoint_address *address, const struct busy *busy, uint64_t now_ms);
+
+/* ---- bind_limit.c: how many wait states there may be */
+
+enum bind_verdict {
+	BIND_GO,
+	BIND_PROVE,	    /* addresses are scarce: by TCP, or with a cookie */
+	BIND_PROVE_LIMITED, /* the responder's rate is used up: the same */
+	BIND_LIMITED,	    /* and so is the client's */
+};
+
+struct bind_limits *bind_limits_new(void);
+void bind_limits_free(struct bind_limits *limits);
+enum bind_verdict bind_limits_check(struct bind_limits *limits, const struct members *members,
+				    const struct wanted *wanted, bool proven);
 
 #endif

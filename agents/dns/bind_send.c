@@ -50,9 +50,12 @@ int bind_receive(int fd, uint8_t bytes[SETUP_BATCH][SETUP_BYTES])
 		message[i].msg_hdr = (struct msghdr){ .msg_iov = &vector[i], .msg_iovlen = 1 };
 	}
 	count = recvmmsg(fd, message, SETUP_BATCH, MSG_DONTWAIT, NULL);
-	for (int i = 0; i < count; i++) /* a shorter one does not pass for what was there before */
-		if (message[i].msg_len < SETUP_BYTES)
-			memset(bytes[i] + message[i].msg_len, 0, SETUP_BYTES - message[i].msg_len);
+	/* A shorter one does not pass for what was there before, nor a longer one for its
+	 * beginning.
+	 */
+	for (int i = 0; i < count; i++)
+		if (message[i].msg_len < SETUP_BYTES || message[i].msg_hdr.msg_flags & MSG_TRUNC)
+			memset(bytes[i], 0, SETUP_BYTES);
 	return count;
 }
 

@@ -259,7 +259,6 @@ static void add_host(const struct members *members, const struct wanted *wanted,
 
 		while (chosen->count < CANDIDATES &&
 		       (waypoint = next_waypoint(members, wanted, gateway->id, !pass, &below))) {
-			chosen->tunnel = true;
 			looking.waypoint = waypoint;
 			if (!wanted->v6)
 				add_addresses(&looking, most);
