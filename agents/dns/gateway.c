@@ -38,16 +38,42 @@ static void unserve(struct dns *dns, struct gateway *gateway, uint32_t number)
 	struct wire_record record = record_of(gateway, number, data);
 
 	zones_remove(&dns->zones, &record);
-	gateway->host[number].taken = false;
-	gateway->host_count--;
+	gateway->host[number].served = false;
 }
 
-void gateway_serve(struct dns *dns, const struct gateway *gateway)
+static void remove_host(struct dns *dns, struct gateway *gateway, uint32_t number)
 {
-	for (uint32_t i = 0; i < GATEWAY_HOSTS_MAX; i++)
-		if (gateway->host[i].taken && serve(dns, gateway, i))
-			log_warn("%s: host %u is not served by the zones as they are now",
-				 gateway->name, i);
+	unserve(dns, gateway, number);
+	gateway->host[number].taken = false;
+	gateway->host_count--;
+	for (unsigned int i = 0; i < dns->members->waypoint_count; i++)
+		waypoint_tell_gone6(dns->members->waypoint[i], gateway, number);
+}
+
+/* The gateway's operator is told, too. */
+static void tell_refused(const struct gateway *gateway, uint32_t number)
+{
+	char name[WIRE_NAME_TEXT];
+
+	wire_name_text(gateway->host[number].name, name);
+	log_warn("%s: host %u, %.200s: its name is delegated, an alias, or in no zone",
+		 gateway->name, number, name);
+	if (gateway->conn)
+		msg_send(gateway->conn->conn,
+			 json_pack("{s:s, s:s}", "op", "refused", "name", name));
+}
+
+void gateway_serve(struct dns *dns, struct gateway *gateway)
+{
+	for (uint32_t i = 0; i < GATEWAY_HOSTS_MAX; i++) {
+		struct gateway_host *host = &gateway->host[i];
+
+		if (!host->taken)
+			continue;
+		host->served = !serve(dns, gateway, i);
+		if (!host->served)
+			tell_refused(gateway, i);
+	}
 }
 
 /* ---- what a gateway tells */
@@ -69,49 +95,69 @@ static int absolute_name(const struct gateway *gateway, const char *text,
 	return 0;
 }
 
+/* Its name may be served only later, with other zones. */
 static void put_host(struct dns *dns, struct gateway *gateway, uint32_t number, const uint8_t *name)
 {
 	struct gateway_host *host = &gateway->host[number];
 
-	if (host->taken && wire_name_equal(host->name, name))
+	if (host->served && wire_name_equal(host->name, name))
 		return;
-	if (host->taken)
+	if (host->served)
 		unserve(dns, gateway, number);
 	memcpy(host->name, name, wire_name_len(name));
+	gateway->host_count += !host->taken;
 	host->taken = true;
-	gateway->host_count++;
-	if (!serve(dns, gateway, number))
-		return;
-	host->taken = false;
-	gateway->host_count--;
-	log_warn("%s: host %u: its name is delegated, an alias, or in no zone", gateway->name,
-		 number);
+	host->served = !serve(dns, gateway, number);
+	if (!host->served)
+		tell_refused(gateway, number);
 }
 
-static const char *take_hosts(struct dns *dns, struct gateway *gateway, const json_t *hosts)
+static bool read_host(const struct gateway *gateway, const json_t *host, int64_t *number,
+		      uint8_t name[WIRE_NAME_MAX])
 {
-	static bool told[GATEWAY_HOSTS_MAX];
+	const char *text;
+
+	return msg_get_integer(host, "number", 0, GATEWAY_HOSTS_MAX - 1, number) &&
+	       msg_get_string(host, "name", &text) && !absolute_name(gateway, text, name);
+}
+
+static const char *check_hosts(const struct gateway *gateway, const json_t *hosts, bool *told)
+{
+	uint8_t name[WIRE_NAME_MAX];
 	const json_t *host;
+	int64_t number;
 	size_t i;
 
 	if (!json_is_array(hosts) || json_array_size(hosts) > GATEWAY_HOSTS_MAX)
 		return "hosts is an array of at most 4096";
-	memset(told, 0, sizeof(told));
 	json_array_foreach (hosts, i, host) {
-		uint8_t name[WIRE_NAME_MAX];
-		const char *text;
-		int64_t number;
-
-		if (!msg_get_integer(host, "number", 0, GATEWAY_HOSTS_MAX - 1, &number) ||
-		    !msg_get_string(host, "name", &text) || absolute_name(gateway, text, name) ||
-		    told[number])
+		if (!read_host(gateway, host, &number, name) || told[number])
 			return "a host has a number of its own and a name";
 		told[number] = true;
-		put_host(dns, gateway, (uint32_t)number, name);
 	}
-	for (uint32_t number = 0; number < GATEWAY_HOSTS_MAX; number++)
-		if (!told[number] && gateway->host[number].taken)
-			unserve(dns, gateway, number);
+	return NULL;
+}
+
+/* All of them, or none: they stay as they are. */
+static const char *take_hosts(struct dns *dns, struct gateway *gateway, const json_t *hosts)
+{
+	static bool told[GATEWAY_HOSTS_MAX];
+	uint8_t name[WIRE_NAME_MAX];
+	const json_t *host;
+	const char *why;
+	int64_t number;
+	size_t i;
+
+	memset(told, 0, sizeof(told));
+	why = check_hosts(gateway, hosts, told);
+	if (why)
+		return why;
+	for (uint32_t n = 0; n < GATEWAY_HOSTS_MAX; n++)
+		if (!told[n] && gateway->host[n].taken)
+			remove_host(dns, gateway, n);
+	json_array_foreach (hosts, i, host)
+		if (read_host(gateway, host, &number, name))
+			put_host(dns, gateway, (uint32_t)number, name);
 	return NULL;
 }
 
@@ -236,7 +282,7 @@ void gateway_delete(struct dns *dns, const char *name)
 			continue;
 		for (uint32_t number = 0; number < GATEWAY_HOSTS_MAX; number++)
 			if (gateway->host[number].taken)
-				unserve(dns, gateway, number);
+				remove_host(dns, gateway, number);
 		for (unsigned int i = 0; i < members->waypoint_count; i++)
 			waypoint_unpair(members->waypoint[i], gateway);
 		if (gateway->conn) {

@@ -157,8 +157,12 @@ static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 		waypoint_message(member, op, message);
 	} else if (!strcmp(op, "hosts")) {
 		why = gateway_hosts(member, message);
-		if (why)
+		if (why) {
 			log_warn("%s: %s", member->gateway->name, why);
+			msg_reply_error(conn, message, "bad-message", "%s", why);
+		} else {
+			msg_reply(conn, message, NULL);
+		}
 	} else {
 		msg_reply_error(conn, message, "unknown-op", "hosts is known here");
 	}
@@ -355,6 +359,24 @@ static void command_add(struct dns *dns, struct msg_conn *conn, json_t *message,
 	OPENSSL_cleanse(line, sizeof(line));
 }
 
+/* Tunnels to it end, also those that were up without it. */
+static void end_waypoint(struct members *members, const char *name)
+{
+	for (uint32_t id = 1; id < GATEWAYS; id++)
+		if (members->gateway[id] && members->gateway[id]->conn)
+			msg_send(members->gateway[id]->conn->conn,
+				 json_pack("{s:s, s:s}", "op", "waypoint-gone", "name", name));
+	for (unsigned int i = 0; i < members->waypoint_count; i++) {
+		struct member_conn *member = members->waypoint[i]->conn;
+
+		if (strcmp(members->waypoint[i]->name, name))
+			continue;
+		msg_conn_close(member->conn, "it was deleted");
+		waypoint_lost(member);
+		return;
+	}
+}
+
 static void command_del(struct dns *dns, struct msg_conn *conn, json_t *message,
 			enum member_kind kind, const char *name)
 {
@@ -369,9 +391,8 @@ static void command_del(struct dns *dns, struct msg_conn *conn, json_t *message,
 	}
 	if (kind == MEMBER_GATEWAY)
 		gateway_delete(dns, name);
-	for (unsigned int i = 0; i < members->waypoint_count && kind == MEMBER_WAYPOINT; i++)
-		if (!strcmp(members->waypoint[i]->name, name))
-			msg_conn_close(members->waypoint[i]->conn->conn, "it was deleted");
+	else
+		end_waypoint(members, name);
 	msg_reply(conn, message, NULL);
 }
 
@@ -436,6 +457,8 @@ json_t *members_status(struct dns *dns)
 				      json_pack("{s:s, s:i}", "name", members->waypoint[i]->name,
 						"addresses",
 						(int)members->waypoint[i]->address_count));
-	return json_pack("{s:o, s:o, s:o}", "gateways", gateways, "waypoints", waypoints,
-			 "bindings", bind_status(dns));
+	return json_pack("{s:o, s:o, s:o, s:I, s:I}", "gateways", gateways, "waypoints", waypoints,
+			 "bindings", bind_status(dns), "logins",
+			 (json_int_t)(members ? members->logins : 0), "refused",
+			 (json_int_t)(members ? members->refused : 0));
 }

@@ -74,7 +74,7 @@ int member_db_key(struct member_db *db, uint8_t key[32]);
 /* ---- gateways */
 
 struct gateway_host {
-	bool taken;
+	bool taken, served;	     /* served: its name is in one of the zones as they are now */
 	uint8_t name[WIRE_NAME_MAX]; /* absolute, lower case */
 };
 
@@ -162,7 +162,7 @@ const char *gateway_login(struct member_conn *member, const struct member_row *r
 const char *gateway_hosts(struct member_conn *member, const json_t *message);
 void gateway_lost(struct member_conn *member);
 void gateway_delete(struct dns *dns, const char *name);
-void gateway_serve(struct dns *dns, const struct gateway *gateway);
+void gateway_serve(struct dns *dns, struct gateway *gateway);
 bool gateway_is_behind(const struct gateway *gateway, __be32 address);
 
 /* ---- waypoint.c */
@@ -178,5 +178,7 @@ bool waypoint_is_up(const struct waypoint *waypoint, uint32_t gateway);
 bool waypoint_address6(const struct waypoint *waypoint, const struct gateway *gateway,
 		       uint32_t host, struct isthmus_addr *address);
 void waypoint_tell_hosts6(struct waypoint *waypoint, const struct gateway *gateway);
+/* The host is no more. */
+void waypoint_tell_gone6(struct waypoint *waypoint, const struct gateway *gateway, uint32_t host);
 
 #endif

@@ -171,7 +171,11 @@ static int make_folder(const struct settings *settings, char *error)
 		rc = give(settings->database, "", owner, error);
 	if (!rc)
 		rc = give(settings->database, "-wal", owner, error);
-	return rc ? rc : give(settings->database, "-shm", owner, error);
+	if (!rc)
+		rc = give(settings->database, "-shm", owner, error);
+	if (!rc)
+		rc = give(folder, "/members.crt", owner, error);
+	return rc ? rc : give(folder, "/members.key", owner, error);
 }
 
 static int open_ports(struct dns *dns, char *error)

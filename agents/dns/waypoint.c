@@ -304,18 +304,31 @@ bool waypoint_address6(const struct waypoint *waypoint, const struct gateway *ga
 	return true;
 }
 
-void waypoint_tell_hosts6(struct waypoint *waypoint, const struct gateway *gateway)
+static void tell_host6(struct waypoint *waypoint, const struct gateway *gateway, uint32_t host,
+		       bool gone)
 {
 	struct isthmus_addr address;
 	char text[ADDRESS_TEXT_LEN];
+	json_t *message;
 
-	for (uint32_t host = 0; host < GATEWAY_HOSTS_MAX && waypoint->prefix6.bits; host++) {
-		if (!gateway->host[host].taken ||
-		    !waypoint_address6(waypoint, gateway, host, &address))
-			continue;
-		address_text(&address, text);
-		msg_send(waypoint->conn->conn,
-			 json_pack("{s:s, s:i, s:i, s:s}", "op", "host6", "id", (int)gateway->id,
-				   "host", (int)host, "address", text));
-	}
+	if (!waypoint_address6(waypoint, gateway, host, &address))
+		return;
+	address_text(&address, text);
+	message = json_pack("{s:s, s:i, s:i, s:s}", "op", "host6", "id", (int)gateway->id, "host",
+			    (int)host, "address", text);
+	if (gone)
+		json_object_set_new(message, "gone", json_true());
+	msg_send(waypoint->conn->conn, message);
+}
+
+void waypoint_tell_hosts6(struct waypoint *waypoint, const struct gateway *gateway)
+{
+	for (uint32_t host = 0; host < GATEWAY_HOSTS_MAX && waypoint->prefix6.bits; host++)
+		if (gateway->host[host].taken)
+			tell_host6(waypoint, gateway, host, false);
+}
+
+void waypoint_tell_gone6(struct waypoint *waypoint, const struct gateway *gateway, uint32_t host)
+{
+	tell_host6(waypoint, gateway, host, true);
 }
