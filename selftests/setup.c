@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/lib/setup.c */
+/* link: agents/lib/setup.c agents/lib/setup_send.c */
 /* selftests/setup.c - SETUP datagrams: byte for byte as docs/protocol.md has them, and nothing
  * else. */
 #include <setjmp.h>
@@ -10,7 +10,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -19,7 +23,8 @@
 
 #define MAC_AT 56
 
-static const uint8_t key[SETUP_KEY_BYTES] = "0123456789abcdef0123456789abcdef";
+static const uint8_t key_bytes[SETUP_KEY_BYTES] = "0123456789abcdef0123456789abcdef";
+static struct setup_key *key;
 
 static const uint8_t head[MAC_AT] = {
 	'I', 'S', 'W',	'1',		  /* magic */
@@ -56,8 +61,8 @@ static void sign(uint8_t bytes[SETUP_BYTES])
 	uint8_t mac[32];
 	size_t len = 0;
 
-	assert_non_null(EVP_Q_mac(NULL, "HMAC", NULL, NULL, params, key, sizeof(key), bytes, MAC_AT,
-				  mac, sizeof(mac), &len));
+	assert_non_null(EVP_Q_mac(NULL, "HMAC", NULL, NULL, params, key_bytes, sizeof(key_bytes),
+				  bytes, MAC_AT, mac, sizeof(mac), &len));
 	assert_int_equal(len, 32);
 	memcpy(bytes + MAC_AT, mac, 16);
 }
@@ -80,12 +85,15 @@ static void test_bytes(void **state)
 /* Every bit is held by the MAC; another key and another length are none. */
 static void test_authentic(void **state)
 {
-	uint8_t bytes[SETUP_BYTES + 1] = { 0 }, other[SETUP_KEY_BYTES];
+	uint8_t bytes[SETUP_BYTES + 1] = { 0 }, other_bytes[SETUP_KEY_BYTES];
 	struct setup setup = example(), read;
+	struct setup_key *other;
 
 	(void)state;
-	memcpy(other, key, sizeof(key));
-	other[31] ^= 1;
+	memcpy(other_bytes, key_bytes, sizeof(key_bytes));
+	other_bytes[31] ^= 1;
+	other = setup_key_new(other_bytes);
+	assert_non_null(other);
 	assert_int_equal(setup_write(&setup, key, bytes), 0);
 	for (int bit = 0; bit < SETUP_BYTES * 8; bit++) {
 		bytes[bit / 8] ^= 1 << bit % 8;
@@ -94,6 +102,7 @@ static void test_authentic(void **state)
 		bytes[bit / 8] ^= 1 << bit % 8;
 	}
 	assert_int_equal(setup_read(bytes, SETUP_BYTES, other, &read), -EBADMSG);
+	setup_key_free(other);
 	for (size_t len = 0; len < SETUP_BYTES; len++)
 		assert_int_equal(setup_read(bytes, len, key, &read), -EINVAL);
 	assert_int_equal(setup_read(bytes, SETUP_BYTES + 1, key, &read), -EINVAL);
@@ -164,14 +173,61 @@ static void test_answers(void **state)
 	assert_int_equal(setup_read(bytes, SETUP_BYTES, key, &read), -EINVAL);
 }
 
+/* More than go at once; `refused`: the kernel does not cut, so they are sent one by one. */
+static void send_many(bool refused)
+{
+	static uint8_t sent[65][SETUP_BYTES];
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int from = socket(AF_INET, SOCK_DGRAM, 0), to = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+	socklen_t len = sizeof(address);
+	uint8_t got[2 * SETUP_BYTES];
+
+	assert_int_equal(bind(to, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(getsockname(to, (struct sockaddr *)&address, &len), 0);
+	/* UDP_SEGMENT needs checksums (EINVAL) */
+	if (refused)
+		assert_int_equal(setsockopt(from, SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on)), 0);
+	for (int i = 0; i < 65; i++)
+		memset(sent[i], i + 1, SETUP_BYTES);
+	setup_send(from, (struct sockaddr *)&address, len, sent, 65);
+	for (int i = 0; i < 65; i++) {
+		assert_int_equal(recv(to, got, sizeof(got), MSG_DONTWAIT), SETUP_BYTES);
+		assert_memory_equal(got, sent[i], SETUP_BYTES);
+	}
+	assert_int_equal(recv(to, got, sizeof(got), MSG_DONTWAIT), -1);
+	close(from);
+	close(to);
+}
+
+static void test_send(void **state)
+{
+	(void)state;
+	send_many(false);
+	send_many(true);
+}
+
+static int make_key(void **state)
+{
+	(void)state;
+	key = setup_key_new(key_bytes);
+	return key ? 0 : -1;
+}
+
+static int free_key(void **state)
+{
+	(void)state;
+	setup_key_free(key);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_authentic),
-		cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_bytes), cmocka_unit_test(test_authentic),
+		cmocka_unit_test(test_forms), cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_send),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_key, free_key);
 }

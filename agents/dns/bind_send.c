@@ -20,22 +20,7 @@ struct udp_late {
 
 void bind_send(struct waypoint *waypoint)
 {
-	struct mmsghdr message[SETUP_BATCH] = { 0 };
-	struct iovec vector[SETUP_BATCH];
-
-	for (unsigned int i = 0; i < waypoint->queued; i++) {
-		vector[i] = (struct iovec){ waypoint->queue[i], SETUP_BYTES };
-		message[i].msg_hdr = (struct msghdr){ .msg_iov = &vector[i], .msg_iovlen = 1 };
-	}
-	/* What is lost here is lost as on the way, and sent again. */
-	for (unsigned int sent = 0; sent < waypoint->queued;) {
-		int n = sendmmsg(waypoint->fd, message + sent, waypoint->queued - sent,
-				 MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		sent += n > 0 ? (unsigned int)n : 1;
-	}
+	setup_send(waypoint->fd, NULL, 0, waypoint->queue, waypoint->queued);
 	waypoint->queued = 0;
 }
 

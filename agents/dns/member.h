@@ -109,7 +109,7 @@ struct waypoint {
 	unsigned int tunnel_count;
 	struct member_conn *conn;
 	struct dns *dns;
-	uint8_t key[SETUP_KEY_BYTES];
+	struct setup_key *key;
 	int fd; /* connected to where SETUPs go */
 	struct event *readable;
 	unsigned int address_count, near_count;

@@ -134,7 +134,7 @@ static void free_waypoint(struct waypoint *waypoint)
 		event_free(waypoint->readable);
 	if (waypoint->fd >= 0)
 		close(waypoint->fd);
-	OPENSSL_cleanse(waypoint->key, sizeof(waypoint->key));
+	setup_key_free(waypoint->key);
 	free(waypoint);
 }
 
@@ -149,6 +149,19 @@ static void end_earlier(struct members *members, const char *name)
 		waypoint_lost(before);
 		return;
 	}
+}
+
+/* A new one, and as text for the waypoint. */
+static const char *make_key(struct waypoint *waypoint, char text[AUTH_TOKEN_LEN])
+{
+	uint8_t bytes[SETUP_KEY_BYTES];
+
+	if (auth_random(bytes, sizeof(bytes)) ||
+	    !auth_base64(bytes, sizeof(bytes), text, AUTH_TOKEN_LEN))
+		return "no randomness";
+	waypoint->key = setup_key_new(bytes);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	return waypoint->key ? NULL : "out of memory";
 }
 
 const char *waypoint_login(struct member_conn *member, const char *name, const json_t *message,
@@ -171,9 +184,8 @@ const char *waypoint_login(struct member_conn *member, const char *name, const j
 	waypoint->hash = hash_name(name);
 	snprintf(waypoint->name, sizeof(waypoint->name), "%s", name);
 	why = take_all(waypoint, message);
-	if (!why && (auth_random(waypoint->key, sizeof(waypoint->key)) ||
-		     !auth_base64(waypoint->key, sizeof(waypoint->key), key, sizeof(key))))
-		why = "no randomness";
+	if (!why)
+		why = make_key(waypoint, key);
 	if (why) {
 		free_waypoint(waypoint);
 		return why;

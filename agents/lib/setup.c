@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <endian.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/hmac.h>
+#include <openssl/evp.h>
 
 #include "setup.h"
 
@@ -28,11 +30,42 @@ _Static_assert(AT_MAC + MAC_BYTES == SETUP_BYTES, "the MAC is last");
 
 static const char magic[4] = { 'I', 'S', 'W', '1' };
 
-static int mac_of(const uint8_t *bytes, const uint8_t *key, uint8_t *mac)
+struct setup_key {
+	EVP_MAC_CTX *context; /* has the key: it is begun anew for each datagram */
+};
+
+struct setup_key *setup_key_new(const uint8_t bytes[SETUP_KEY_BYTES])
+{
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256",
+								 0),
+				OSSL_PARAM_construct_end() };
+	struct setup_key *key = calloc(1, sizeof(*key));
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+	if (key)
+		key->context = EVP_MAC_CTX_new(mac);
+	EVP_MAC_free(mac);
+	if (key && key->context && EVP_MAC_init(key->context, bytes, SETUP_KEY_BYTES, params))
+		return key;
+	setup_key_free(key);
+	return NULL;
+}
+
+void setup_key_free(struct setup_key *key)
+{
+	if (key)
+		EVP_MAC_CTX_free(key->context);
+	free(key);
+}
+
+static int mac_of(const uint8_t *bytes, struct setup_key *key, uint8_t *mac)
 {
 	uint8_t whole[32];
+	size_t len;
 
-	if (!HMAC(EVP_sha256(), key, SETUP_KEY_BYTES, bytes, AT_MAC, whole, NULL))
+	if (!EVP_MAC_init(key->context, NULL, 0, NULL) ||
+	    !EVP_MAC_update(key->context, bytes, AT_MAC) ||
+	    !EVP_MAC_final(key->context, whole, &len, sizeof(whole)))
 		return -EIO;
 	memcpy(mac, whole, MAC_BYTES);
 	return 0;
@@ -53,8 +86,7 @@ static uint32_t get32(const uint8_t *at)
 	return be32toh(wire);
 }
 
-int setup_write(const struct setup *setup, const uint8_t key[SETUP_KEY_BYTES],
-		uint8_t bytes[SETUP_BYTES])
+int setup_write(const struct setup *setup, struct setup_key *key, uint8_t bytes[SETUP_BYTES])
 {
 	uint64_t serial = htobe64(setup->serial);
 	uint8_t made[SETUP_BYTES] = { 0 };
@@ -95,8 +127,7 @@ static int check(const struct setup *setup)
 	return setup->gateway && setup->gateway <= SETUP_GATEWAY_MAX ? 0 : -EINVAL;
 }
 
-int setup_read(const uint8_t *bytes, size_t len, const uint8_t key[SETUP_KEY_BYTES],
-	       struct setup *setup)
+int setup_read(const uint8_t *bytes, size_t len, struct setup_key *key, struct setup *setup)
 {
 	static const uint8_t zeros[AT_MAC - AT_ZERO];
 	struct setup read = { 0 };

@@ -10,6 +10,7 @@
 #include <linux/types.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #define SETUP_BYTES	  72
 #define SETUP_KEY_BYTES	  32
@@ -43,14 +44,21 @@ struct setup {
 	uint32_t ms; /* SETUP: how long to wait, 0 = as the waypoint does; ACCEPT: how long it is */
 };
 
+/* A key with what is computed of it once. NULL without memory, or OpenSSL has no HMAC-SHA256. */
+struct setup_key;
+struct setup_key *setup_key_new(const uint8_t bytes[SETUP_KEY_BYTES]);
+void setup_key_free(struct setup_key *key);
+
 /* 0 or -EIO (OpenSSL). */
-int setup_write(const struct setup *setup, const uint8_t key[SETUP_KEY_BYTES],
-		uint8_t bytes[SETUP_BYTES]);
+int setup_write(const struct setup *setup, struct setup_key *key, uint8_t bytes[SETUP_BYTES]);
 /*
  * 0; -EBADMSG: not made with this key; -EINVAL: not of this form. The key is looked at first, and
  * compared in constant time; `setup` is untouched on failure.
  */
-int setup_read(const uint8_t *bytes, size_t len, const uint8_t key[SETUP_KEY_BYTES],
-	       struct setup *setup);
+int setup_read(const uint8_t *bytes, size_t len, struct setup_key *key, struct setup *setup);
+/* To one address, or NULL where the socket is connected. What cannot be sent is lost as on the way.
+ */
+void setup_send(int fd, const struct sockaddr *to, socklen_t to_len, uint8_t (*bytes)[SETUP_BYTES],
+		unsigned int count);
 
 #endif

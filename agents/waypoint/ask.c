@@ -21,11 +21,10 @@
 struct asks {
 	int socket;
 	struct event *readable;
-	bool has_key;
-	uint8_t key[SETUP_KEY_BYTES];
-	struct mmsghdr in[BATCH], out[BATCH];
-	struct iovec in_vector[BATCH], out_vector[BATCH];
-	struct sockaddr_storage from[BATCH];
+	struct setup_key *key; /* NULL: not logged in */
+	struct mmsghdr in[BATCH];
+	struct iovec in_vector[BATCH];
+	struct sockaddr_storage from[BATCH], to[BATCH]; /* of questions, and of answers */
 	uint8_t question[BATCH][SETUP_BYTES], answer[BATCH][SETUP_BYTES];
 	struct {
 		uint64_t serial; /* 0 = none */
@@ -51,7 +50,7 @@ static bool answer_one(struct waypoint *w, int from, uint8_t bytes[SETUP_BYTES])
 	struct setup ask, answer;
 	unsigned int place;
 
-	if (asks->in[from].msg_hdr.msg_flags & MSG_TRUNC || !asks->has_key ||
+	if (asks->in[from].msg_hdr.msg_flags & MSG_TRUNC || !asks->key ||
 	    setup_read(asks->question[from], asks->in[from].msg_len, asks->key, &ask) ||
 	    ask.type != SETUP_ASK || !ask.serial) {
 		w->counters.setups_bad++;
@@ -74,16 +73,25 @@ static bool answer_one(struct waypoint *w, int from, uint8_t bytes[SETUP_BYTES])
 	return true;
 }
 
-/* What cannot be sent is lost as on the way: the question comes again. */
-static void send_all(struct asks *asks, int count)
+static bool is_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-	for (int sent = 0; sent < count;) {
-		int n = sendmmsg(asks->socket, asks->out + sent, (unsigned int)(count - sent),
-				 MSG_DONTWAIT);
+	return !memcmp(a, b,
+		       a->ss_family == AF_INET ? sizeof(struct sockaddr_in)
+					       : sizeof(struct sockaddr_in6));
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		sent += n > 0 ? n : 1;
+/* All of them come from one name server, as a rule. */
+static void send_all(struct asks *asks, unsigned int count)
+{
+	for (unsigned int first = 0, next; first < count; first = next) {
+		const struct sockaddr_storage *to = &asks->to[first];
+
+		for (next = first + 1; next < count && is_same(to, &asks->to[next]);)
+			next++;
+		setup_send(asks->socket, (const struct sockaddr *)to,
+			   to->ss_family == AF_INET ? sizeof(struct sockaddr_in)
+						    : sizeof(struct sockaddr_in6),
+			   asks->answer + first, next - first);
 	}
 }
 
@@ -94,7 +102,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	for (int round = 0; round < BATCHES; round++) {
-		int count, answers = 0;
+		unsigned int answers = 0;
+		int count;
 
 		prepare(asks);
 		count = recvmmsg(fd, asks->in, BATCH, MSG_DONTWAIT, NULL);
@@ -103,11 +112,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		for (int i = 0; i < count; i++) {
 			if (!answer_one(w, i, asks->answer[answers]))
 				continue;
-			asks->out_vector[answers] =
-				(struct iovec){ asks->answer[answers], SETUP_BYTES };
-			asks->out[answers].msg_hdr = asks->in[i].msg_hdr;
-			asks->out[answers].msg_hdr.msg_iov = &asks->out_vector[answers];
-			answers++;
+			asks->to[answers++] = asks->from[i];
 		}
 		send_all(asks, answers);
 		if (count < BATCH)
@@ -119,11 +124,9 @@ void asks_key(struct waypoint *w, const uint8_t *key)
 {
 	struct asks *asks = w->asks;
 
-	asks->has_key = key != NULL;
-	explicit_bzero(asks->key, sizeof(asks->key));
+	setup_key_free(asks->key);
+	asks->key = key ? setup_key_new(key) : NULL;
 	memset(asks->remembered, 0, sizeof(asks->remembered));
-	if (key)
-		memcpy(asks->key, key, sizeof(asks->key));
 }
 
 int asks_open(struct waypoint *w, char *error)
@@ -158,7 +161,7 @@ void asks_close(struct waypoint *w)
 		event_free(w->asks->readable);
 	if (w->asks->socket >= 0)
 		close(w->asks->socket);
-	explicit_bzero(w->asks->key, sizeof(w->asks->key));
+	setup_key_free(w->asks->key);
 	free(w->asks);
 	w->asks = NULL;
 }
