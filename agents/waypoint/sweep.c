@@ -12,6 +12,7 @@
 
 #define STEP_MS		100
 #define PARTS_A_STEP	4
+#define REST_STEPS	10		/* after a whole map: a few entries cost as much as many */
 #define CONN_UNKNOWN_NS (60 * NS_PER_S) /* a connection whose binding is gone */
 
 static bool bind_is_over(const void *key, const void *value, void *arg)
@@ -47,21 +48,30 @@ static bool conn_is_over(const void *key, const void *value, void *arg)
 	       bpf_map_lookup_elem(w->map[MAP_BIND], &conn_key->pair, &bind) == -ENOENT;
 }
 
+static void step(struct map_sweep *sweep, unsigned int *rest)
+{
+	if (*rest)
+		--*rest;
+	else if (map_sweep_step(sweep) == 1)
+		*rest = REST_STEPS;
+}
+
 static void on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct waypoint *w = arg;
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < PARTS_A_STEP; i++) {
+	for (int i = 0; i < PARTS_A_STEP && !w->rest_bind; i++) {
 		if (map_sweep_step(w->sweep_bind) == 1) {
 			w->binds = w->binds_counted;
 			w->binds_counted = 0;
-			break;
+			w->rest_bind = REST_STEPS;
 		}
 	}
-	map_sweep_step(w->sweep_reject);
-	map_sweep_step(w->sweep_conn);
+	w->rest_bind -= w->rest_bind > 0;
+	step(w->sweep_reject, &w->rest_reject);
+	step(w->sweep_conn, &w->rest_conn);
 }
 
 int sweep_start(struct waypoint *w)

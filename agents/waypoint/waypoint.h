@@ -119,6 +119,7 @@ struct waypoint {
 	struct ring_buffer *ring;
 	struct event *ring_readable, *tick, *sweep;
 	struct map_sweep *sweep_bind, *sweep_reject, *sweep_conn;
+	unsigned int rest_bind, rest_reject, rest_conn; /* steps until the next sweep */
 	uint32_t binds, binds_counted; /* entries of the map, at the end of a sweep */
 	uint32_t binds_max;
 	uint8_t cookie_secret[TUNNEL_SECRET_BYTES];
