@@ -347,6 +347,7 @@ def scene_repeat():
     client.ask(DB)
     while w.setup(1 * SLOW, repeated=True):
         pass
+    w.seen = [(at, setup) for at, setup in w.seen if setup.host == 2]  # not what was left of before
     began, first = w.seen[0]
     same("without an answer it is sent four times", len(w.seen), 4)
     same("the same bytes", len({setup.data for _, setup in w.seen}), 1)
