@@ -6,21 +6,21 @@
  * is bound to: they are sealed (maps/tunnel.h) for the responder's gateway. What comes back is
  * opened and sent on to the initiator.
  *
- *   map              key                  value               written by            full
- *   waypoint_conf    0                    waypoint_conf       loader, agent         -
- *   waypoint_addr    __be32               waypoint_addr       agent                 refused
- *   waypoint_wait    index (array)        waypoint_wait       agent; BPF counts     SETUP rejected
- *   waypoint_bind    waypoint_pair        waypoint_bind       BPF, agent            refused,
- * counted waypoint_reject  waypoint_pair        waypoint_reject     BPF; agent expires    not
- * recorded waypoint_conn    waypoint_conn_key    waypoint_conn       BPF; agent expires    not
- * tracked waypoint_source  __be32               waypoint_source     BPF                   LRU
- *   waypoint_host6   isthmus_addr         waypoint_host6      agent                 refused
- *   waypoint_peer    index (array)        tunnel_peer         agent                 refused
- *   waypoint_key     __u32 VNI            tunnel_key          agent                 refused
- *   waypoint_window  tunnel_window_key    tunnel_window       agent makes, BPF      refused
- *   waypoint_seq     index (array), CPU   __u64               BPF                   -
- *   waypoint_stats   waypoint_reason      isthmus_count       BPF, per CPU          -
- *   waypoint_event   -                    waypoint_event      BPF (ring buffer)     lost, counted
+ *   map              key                 value             written by          full
+ *   waypoint_conf    0                   waypoint_conf     loader, agent       -
+ *   waypoint_addr    __be32              waypoint_addr     agent               refused
+ *   waypoint_wait    index (array)       waypoint_wait     agent; BPF counts   SETUP rejected
+ *   waypoint_bind    waypoint_pair       waypoint_bind     BPF, agent          refused, counted
+ *   waypoint_reject  waypoint_pair       waypoint_reject   BPF; agent expires  not recorded
+ *   waypoint_conn    waypoint_conn_key   waypoint_conn     BPF; agent expires  not tracked
+ *   waypoint_source  __be32              waypoint_source   BPF                 LRU
+ *   waypoint_host6   isthmus_addr        waypoint_host6    agent               refused
+ *   waypoint_peer    index (array)       tunnel_peer       agent               refused
+ *   waypoint_key     __u32 VNI           tunnel_key        agent               refused
+ *   waypoint_window  tunnel_window_key   tunnel_window     agent makes, BPF    refused
+ *   waypoint_seq     index (array), CPU  __u64             BPF                 -
+ *   waypoint_stats   waypoint_reason     isthmus_count     BPF, per CPU        -
+ *   waypoint_event   -                   waypoint_event    BPF (ring buffer)   lost, counted
  *
  * Delayed binding (figure 6). A new connection is a TCP SYN or any packet that is not TCP; later
  * fragments and ICMP errors are none. One that finds a wait of its address, whose prefix has the

@@ -27,6 +27,7 @@ struct held {
 	struct chosen chosen;
 	unsigned int next;  /* candidate that is asked */
 	unsigned int sends; /* of its SETUP; 0: waits for an address to be free */
+	bool waiting;	    /* one of those that were asked waits for somebody else */
 	uint64_t serial, began_ms, asked_ms, due_ms; /* asked: the candidate, for the first time */
 	struct setup ask;
 	struct wire_set *bound;
@@ -160,6 +161,7 @@ static void ask(struct bindings *bindings, struct held *held)
 	held->wanted.now_ms = now;
 	choose(bindings->dns->members, &held->wanted, &held->chosen);
 	held->next = held->sends = 0;
+	held->waiting = held->chosen.retry_ms != 0;
 	if (held->next < held->chosen.count) {
 		send_setup(bindings, held);
 		return;
@@ -177,6 +179,7 @@ static bool ask_next(struct bindings *bindings, struct held *held, enum setup_wh
 {
 	uint64_t now = dns_now_ms();
 
+	held->waiting |= why == SETUP_WAITING;
 	held->next++;
 	held->sends = 0;
 	if (!renumber(bindings, held))
@@ -185,7 +188,7 @@ static bool ask_next(struct bindings *bindings, struct held *held, enum setup_wh
 		send_setup(bindings, held);
 		return true;
 	}
-	if (why != SETUP_WAITING)
+	if (!held->waiting)
 		return false;
 	held->due_ms = held->chosen.retry_ms > now ? held->chosen.retry_ms : now + AGAIN_MS;
 	return true;
@@ -355,6 +358,8 @@ static void answer6(struct bindings *bindings, struct held *held)
 	struct isthmus_addr address;
 
 	choose(members, &held->wanted, &held->chosen);
+	if (!members->waypoint_count) /* for a moment, perhaps: no data would be remembered */
+		binding.result = ANSWER_SERVFAIL;
 	for (unsigned int i = 0; i < held->chosen.count; i++) {
 		const struct candidate *to = &held->chosen.candidate[i];
 

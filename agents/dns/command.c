@@ -204,34 +204,60 @@ static int check_zones(const struct settings *settings)
 	return ASK_DONE;
 }
 
-/* `gateway` and `waypoint`: who may log in. */
-static int members(const char *kind, int argc, char **argv, const struct settings *settings)
+/* Page after page; returns the last id, or 0 at the end. */
+static long long print_members(const json_t *answer, const char *kind)
 {
-	const char *verb = argc ? argv[0] : "";
-	json_t *answer, *member;
-	int status;
+	const json_t *member;
+	long long last = 0;
 	size_t i;
 
-	if (!strcmp(verb, "list") && argc == 1)
-		answer = ask_daemon(PROGRAM, settings->control,
-				    json_pack("{s:s}", "op", "member-list"));
-	else if ((!strcmp(verb, "add") || !strcmp(verb, "del")) && argc == 2)
-		answer = ask_daemon(PROGRAM, settings->control,
-				    json_pack("{s:s+, s:s, s:s}", "op", "member-", verb, "kind",
-					      kind, "name", argv[1]));
-	else {
-		fprintf(stderr, PROGRAM ": expected %s add NAME, del NAME or list\n", kind);
-		return ASK_USAGE;
-	}
-	status = ask_check(PROGRAM, answer);
-	if (!status && json_object_get(answer, "line"))
-		printf("%s\n", word(answer, "line"));
-	json_array_foreach (json_object_get(answer, "members"), i, member)
-		if (!status && !strcmp(word(member, "kind"), kind))
+	json_array_foreach (json_object_get(answer, "members"), i, member) {
+		last = number(member, "id");
+		if (!strcmp(word(member, "kind"), kind))
 			printf("%s%s\n", word(member, "name"),
 			       json_is_true(json_object_get(member, "enrolled"))
 				       ? ""
 				       : " (not joined yet)");
+	}
+	return json_is_true(json_object_get(answer, "more")) ? last : 0;
+}
+
+static int list_members(const char *kind, const struct settings *settings)
+{
+	long long after = 0;
+	json_t *answer;
+	int status;
+
+	do {
+		answer = ask_daemon(
+			PROGRAM, settings->control,
+			json_pack("{s:s, s:I}", "op", "member-list", "after", (json_int_t)after));
+		status = ask_check(PROGRAM, answer);
+		after = status ? 0 : print_members(answer, kind);
+		json_decref(answer);
+	} while (after);
+	return status;
+}
+
+/* `gateway` and `waypoint`: who may log in. */
+static int members(const char *kind, int argc, char **argv, const struct settings *settings)
+{
+	const char *verb = argc ? argv[0] : "";
+	json_t *answer;
+	int status;
+
+	if (!strcmp(verb, "list") && argc == 1)
+		return list_members(kind, settings);
+	if ((strcmp(verb, "add") && strcmp(verb, "del")) || argc != 2) {
+		fprintf(stderr, PROGRAM ": expected %s add NAME, del NAME or list\n", kind);
+		return ASK_USAGE;
+	}
+	answer = ask_daemon(PROGRAM, settings->control,
+			    json_pack("{s:s+, s:s, s:s}", "op", "member-", verb, "kind", kind,
+				      "name", argv[1]));
+	status = ask_check(PROGRAM, answer);
+	if (!status && json_object_get(answer, "line"))
+		printf("%s\n", word(answer, "line"));
 	json_decref(answer);
 	return status;
 }

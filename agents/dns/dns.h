@@ -89,6 +89,7 @@ void key_message(struct dns *dns, struct msg_conn *conn, const char *op, json_t 
 /* ---- control.c, stats.c, command.c, run.c */
 int control_listen(struct dns *dns, char *error);
 void control_close(struct dns *dns);
+bool control_is_root(struct msg_conn *conn); /* key_control.c: more than who may publish */
 json_t *stats_json(struct dns *dns);
 void stats_collect(struct evbuffer *out, void *dns);
 void stats_text(json_t *status);

@@ -183,10 +183,10 @@ bool gateway_is_behind(const struct gateway *gateway, __be32 address)
 	return false;
 }
 
-static void keep_hosts(struct dns *dns, const struct gateway *gateway, const json_t *message)
+static void keep_hosts(struct dns *dns, const struct gateway *gateway, const json_t *list,
+		       const json_t *behind)
 {
-	json_t *kept = json_pack("{s:O, s:O?}", "hosts", json_object_get(message, "hosts"),
-				 "behind", json_object_get(message, "behind"));
+	json_t *kept = json_pack("{s:O, s:O?}", "hosts", list, "behind", behind);
 	char *text = kept ? json_dumps(kept, JSON_COMPACT) : NULL;
 
 	if (!text || member_db_set_hosts(dns->members->db, gateway->id, text))
@@ -201,17 +201,40 @@ static void tell_waypoints(struct dns *dns, const struct gateway *gateway)
 		waypoint_tell_hosts6(dns->members->waypoint[i], gateway);
 }
 
-const char *gateway_hosts(struct member_conn *member, const json_t *message)
+/* The whole list is there. */
+static const char *take_list(struct dns *dns, struct gateway *gateway, const json_t *list,
+			     const json_t *behind)
 {
-	struct gateway *gateway = member->gateway;
-	const char *why = take_hosts(member->dns, gateway, json_object_get(message, "hosts"));
+	const char *why = take_hosts(dns, gateway, list);
 
 	if (why)
 		return why;
-	take_behind(gateway, json_object_get(message, "behind"));
-	keep_hosts(member->dns, gateway, message);
-	tell_waypoints(member->dns, gateway);
+	take_behind(gateway, behind);
+	keep_hosts(dns, gateway, list, behind);
+	tell_waypoints(dns, gateway);
 	return NULL;
+}
+
+/* A long list comes in several messages: all but the last have "more". */
+const char *gateway_hosts(struct member_conn *member, const json_t *message)
+{
+	struct gateway *gateway = member->gateway;
+	json_t *hosts = json_object_get(message, "hosts"), *list = gateway->list;
+	const char *why = NULL;
+	bool more = false;
+
+	gateway->list = NULL;
+	if (!list)
+		list = json_array();
+	msg_get_bool(message, "more", &more);
+	if (json_array_extend(list, hosts) || json_array_size(list) > GATEWAY_HOSTS_MAX)
+		why = "hosts is an array of at most 4096";
+	else if (!more)
+		why = take_list(member->dns, gateway, list, json_object_get(message, "behind"));
+	if (!why && more)
+		gateway->list = json_incref(list);
+	json_decref(list);
+	return why;
 }
 
 /* ---- they come and go */
@@ -254,6 +277,8 @@ const char *gateway_login(struct member_conn *member, const struct member_row *r
 		return "out of memory";
 	if (gateway->conn) { /* of before: its end was not seen yet */
 		gateway->conn->gateway = NULL;
+		json_decref(gateway->list);
+		gateway->list = NULL;
 		msg_conn_close(gateway->conn->conn, "the gateway logged in again");
 	}
 	member->gateway = gateway;
@@ -266,8 +291,11 @@ const char *gateway_login(struct member_conn *member, const struct member_row *r
 
 void gateway_lost(struct member_conn *member)
 {
-	if (member->gateway->conn == member)
+	if (member->gateway->conn == member) {
 		member->gateway->conn = NULL;
+		json_decref(member->gateway->list);
+		member->gateway->list = NULL;
+	}
 	member->gateway = NULL;
 }
 
@@ -290,6 +318,7 @@ void gateway_delete(struct dns *dns, const char *name)
 			gateway->conn->gateway = NULL;
 		}
 		members->gateway[id] = NULL;
+		json_decref(gateway->list);
 		free(gateway);
 	}
 }

@@ -11,7 +11,7 @@
 #include "key.h"
 
 /* Who may publish (a group, see control.c) may not take a zone's keys away. */
-static bool may_change(struct msg_conn *conn)
+bool control_is_root(struct msg_conn *conn)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
@@ -107,7 +107,7 @@ void key_message(struct dns *dns, struct msg_conn *conn, const char *op, json_t 
 
 	if (!shows && strcmp(op, "key-add") && strcmp(op, "key-del"))
 		msg_reply_error(conn, message, "unknown-op", "key-add, key-show and key-del");
-	else if (!shows && !may_change(conn))
+	else if (!shows && !control_is_root(conn))
 		msg_reply_error(conn, message, "forbidden", "only root may change keys");
 	else if (!zone)
 		msg_reply_error(conn, message, "unknown-zone", "none of the zones has this name");

@@ -23,6 +23,8 @@
 #define LOGIN_S		10
 #define KEEPALIVE_S	30
 #define VERSION		1
+#define SHOWN_MAX	100 /* gateways in a status: an answer is one message */
+#define LIST_MAX	150
 
 static int hash_of(const char *text, uint8_t hash[MEMBER_HASH])
 {
@@ -316,7 +318,7 @@ void members_serve(struct dns *dns)
 
 /* A gateway's name is a domain of ours, kept in lower case without its final dot. */
 static const char *take_name(struct dns *dns, const json_t *message, enum member_kind kind,
-			     char name[MEMBER_NAME_MAX])
+			     bool fresh, char name[MEMBER_NAME_MAX])
 {
 	char absolute[WIRE_NAME_TEXT];
 	uint8_t wire[WIRE_NAME_MAX];
@@ -328,7 +330,7 @@ static const char *take_name(struct dns *dns, const json_t *message, enum member
 	len = strlen(absolute);
 	if (len > MEMBER_NAME_MAX - 1 || strcspn(absolute, "\\:*") != len)
 		return "the name is too long, or has characters that no host's has";
-	if (kind == MEMBER_GATEWAY &&
+	if (kind == MEMBER_GATEWAY && fresh &&
 	    (wire_name_read(absolute, wire) || !zones_find(&dns->zones, wire)))
 		return "a gateway's name is in one of the zones";
 	snprintf(name, MEMBER_NAME_MAX, "%.*s", (int)(len - 1), absolute);
@@ -396,13 +398,37 @@ static void command_del(struct dns *dns, struct msg_conn *conn, json_t *message,
 	msg_reply(conn, message, NULL);
 }
 
+struct page {
+	json_t *list;
+	int64_t after;
+	bool more;
+};
+
 static void add_row(const struct member_row *row, void *arg)
 {
-	json_t *list = arg;
+	struct page *page = arg;
 
-	json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:b}", "id", (int)row->id, "kind",
-					      row->kind == MEMBER_GATEWAY ? "gateway" : "waypoint",
-					      "name", row->name, "enrolled", (int)row->enrolled));
+	if ((int64_t)row->id <= page->after)
+		return;
+	if (json_array_size(page->list) == LIST_MAX) {
+		page->more = true;
+		return;
+	}
+	json_array_append_new(page->list,
+			      json_pack("{s:i, s:s, s:s, s:b}", "id", (int)row->id, "kind",
+					row->kind == MEMBER_GATEWAY ? "gateway" : "waypoint",
+					"name", row->name, "enrolled", (int)row->enrolled));
+}
+
+/* {"members": [...], "more": true}: the next question's "after" is the last one's id. */
+static void command_list(struct dns *dns, struct msg_conn *conn, json_t *message)
+{
+	struct page page = { .list = json_array() };
+
+	msg_get_integer(message, "after", 0, INT64_MAX, &page.after);
+	member_db_each(dns->members->db, add_row, &page);
+	msg_reply(conn, message,
+		  json_pack("{s:o, s:b}", "members", page.list, "more", (int)page.more));
 }
 
 void members_command(struct dns *dns, struct msg_conn *conn, json_t *message, const char *op)
@@ -410,22 +436,23 @@ void members_command(struct dns *dns, struct msg_conn *conn, json_t *message, co
 	const char *text = "", *why;
 	char name[MEMBER_NAME_MAX];
 	enum member_kind kind;
-	json_t *list;
 
 	if (!dns->members) {
 		msg_reply_error(conn, message, "disabled",
 				"waypoints and gateways are served with --members only");
 		return;
 	}
+	if (strcmp(op, "member-list") && !control_is_root(conn)) {
+		msg_reply_error(conn, message, "forbidden", "only root may change who logs in");
+		return;
+	}
 	if (!strcmp(op, "member-list")) {
-		list = json_array();
-		member_db_each(dns->members->db, add_row, list);
-		msg_reply(conn, message, json_pack("{s:o}", "members", list));
+		command_list(dns, conn, message);
 		return;
 	}
 	msg_get_string(message, "kind", &text);
 	kind = !strcmp(text, "gateway") ? MEMBER_GATEWAY : MEMBER_WAYPOINT;
-	why = take_name(dns, message, kind, name);
+	why = take_name(dns, message, kind, !strcmp(op, "member-add"), name);
 	if (why)
 		msg_reply_error(conn, message, "bad-request", "%s", why);
 	else if (!strcmp(op, "member-add"))
@@ -439,7 +466,8 @@ json_t *members_status(struct dns *dns)
 	json_t *gateways = json_array(), *waypoints = json_array();
 	struct members *members = dns->members;
 
-	for (uint32_t id = 1; id < GATEWAYS && members; id++) {
+	for (uint32_t id = 1; id < GATEWAYS && members && json_array_size(gateways) < SHOWN_MAX;
+	     id++) {
 		const struct gateway *gateway = members->gateway[id];
 		unsigned int tunnels = 0;
 

@@ -84,6 +84,7 @@ struct gateway {
 	struct member_conn *conn; /* NULL: not connected; its tunnels may be up all the same */
 	unsigned int host_count, behind_count;
 	__be32 behind[BEHIND_MAX];
+	json_t *list; /* of hosts, of which more messages are to come; or NULL */
 	struct gateway_host host[GATEWAY_HOSTS_MAX];
 };
 

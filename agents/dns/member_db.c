@@ -40,7 +40,7 @@ static const char *const texts[STATEMENTS] = {
 		"UPDATE members SET secret = ?2, token = x'', token_expires = 0 WHERE id = ?1",
 	[SET_HOSTS] = "UPDATE members SET hosts = ?2 WHERE id = ?1",
 	[DELETE_ONE] = "DELETE FROM members WHERE kind = ?1 AND name = ?2",
-	[EACH_ONE] = "SELECT " COLUMNS " FROM members ORDER BY kind, name",
+	[EACH_ONE] = "SELECT " COLUMNS " FROM members ORDER BY id",
 	[GET_KEY] = "SELECT key FROM member_key",
 	[PUT_KEY] = "INSERT INTO member_key (id, key) VALUES (1, ?1)",
 };

@@ -53,6 +53,7 @@ static int device_of(struct mnl_socket *query, const struct isthmus_addr *addres
 	return if_indextoname(route.ifindex, name) ? 0 : -errno;
 }
 
+/* The name server may not resolve yet, at a start of the machine: then as to anybody outside. */
 static int find_uplink(struct gateway *g, struct mnl_socket *query, struct devices *devices,
 		       char *error)
 {
@@ -60,19 +61,18 @@ static int find_uplink(struct gateway *g, struct mnl_socket *query, struct devic
 	struct addrinfo *list = NULL;
 	struct isthmus_addr address;
 	uint16_t port;
-	int err;
+	int err = -EHOSTUNREACH;
 
-	err = getaddrinfo(g->credentials.host, g->credentials.port, &hints, &list);
-	if (err) {
-		snprintf(error, ERROR_LEN, "the name server %s: %s", g->credentials.host,
-			 gai_strerror(err));
-		return -EHOSTUNREACH;
-	}
-	err = -EHOSTUNREACH;
+	if (getaddrinfo(g->credentials.host, g->credentials.port, &hints, &list))
+		list = NULL;
 	for (struct addrinfo *one = list; one && err; one = one->ai_next)
 		if (!address_from_sockaddr(one->ai_addr, &address, &port))
 			err = device_of(query, &address, devices->uplink);
-	freeaddrinfo(list);
+	if (list)
+		freeaddrinfo(list);
+	for (int i = 0; i < 2 && err; i++)
+		if (!address_parse(i ? "2000::" : "1.0.0.0", &address))
+			err = device_of(query, &address, devices->uplink);
 	if (err)
 		snprintf(error, ERROR_LEN, "there is no route to the name server %s",
 			 g->credentials.host);
@@ -101,8 +101,8 @@ static int find_lans(struct gateway *g, struct mnl_socket *query, struct devices
 		return -errno;
 	}
 	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "%*253s %63s", text) == 1 && !address_parse(text, &address) &&
-		    !device_of(query, &address, name))
+		if (line[strspn(line, " \t")] != '#' && sscanf(line, "%*253s %63s", text) == 1 &&
+		    !address_parse(text, &address) && !device_of(query, &address, name))
 			add_lan(devices, name);
 	fclose(file);
 	if (devices->lans)

@@ -42,7 +42,12 @@ static void use_session(struct gateway *g, struct waypoint *waypoint)
 		log_error("%s: keys cannot be written: %s", waypoint->name, strerror(-err));
 		return;
 	}
-	tunnel_peers_retire(g->peers, index, session->vni_gateway, 0, false);
+	/* The waypoint seals under the one before until it has an ALIVE: that is kept until then.
+	 */
+	if (waypoint->vni)
+		tunnel_peers_retire(g->peers, index, session->vni_gateway, waypoint->vni, false);
+	waypoint->vni = session->vni_gateway;
+	waypoint->fresh = true;
 	g->counters.handshakes++;
 	address_port_text(&waypoint->place.address, waypoint->place.port, text);
 	log_info("tunnel to waypoint %s at %s", waypoint->name, text);
@@ -52,10 +57,13 @@ static void act(struct gateway *g, struct waypoint *waypoint, int bits, const ui
 {
 	if (bits & TUNNEL_USE)
 		use_session(g, waypoint);
+	if (bits & TUNNEL_LIVE && waypoint->fresh) {
+		waypoint->fresh = false;
+		tunnel_peers_retire(g->peers, index_of(g, waypoint), waypoint->vni, 0, false);
+	}
 	if (bits & TUNNEL_GONE) {
-		log_warn("waypoint %s is silent", waypoint->name);
+		log_warn("waypoint %s is silent", waypoint->name); /* what is bound goes on */
 		g->counters.tunnels_lost++;
-		tunnel_peers_down(g->peers, index_of(g, waypoint));
 	}
 	if (bits & TUNNEL_SEND)
 		tunnel_peers_send(g->peers, &waypoint->place, out);
@@ -132,6 +140,7 @@ void end_add(struct gateway *g, const char *name, uint32_t id, const struct tunn
 			log_error("waypoint %s: there are too many", name);
 			return;
 		}
+		numbers_save(g);
 		waypoint = &g->waypoint[index];
 		waypoint->known = true;
 		snprintf(waypoint->name, sizeof(waypoint->name), "%s", name);

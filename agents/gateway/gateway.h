@@ -69,6 +69,8 @@ struct waypoint {
 	unsigned int choices, chosen;
 	uint64_t began_ms; /* the handshake with the one that is chosen */
 	struct tunnel_gateway end;
+	uint32_t vni; /* of the newest session; 0 = none of this agent's */
+	bool fresh;   /* and nobody has used it yet */
 };
 
 struct gateway {
@@ -86,6 +88,8 @@ struct gateway {
 	struct map_sweep *sweep_flow, *sweep_pair;
 	uint32_t flows, flows_counted;
 	json_t *numbers; /* of the state file */
+	bool numbers_changed;
+	uint32_t told; /* hosts below this number were told to the name server */
 	struct host host[GATEWAY_HOSTS];
 	struct waypoint waypoint[WAYPOINTS];
 	struct counters counters;
@@ -105,7 +109,8 @@ int hosts_read(struct gateway *g, char *error);
 void hosts_resolve(struct gateway *g); /* next hops, after a change */
 void hosts_asked(struct gateway *g, uint32_t number);
 void hosts_keep_alive(struct gateway *g);
-json_t *hosts_json(const struct gateway *g); /* for the name server */
+/* For the name server: as many as a message may have, from *next on, which is moved on. */
+json_t *hosts_json(const struct gateway *g, uint32_t *next);
 
 /* ---- numbers.c */
 int numbers_open(struct gateway *g, char *error);

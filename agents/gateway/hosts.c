@@ -19,6 +19,7 @@
 #include "gateway.h"
 
 #define LINE_MAX_LEN 512
+#define HOSTS_PAGE   150 /* whose names fit into a message, however long they are */
 
 static const struct {
 	const char *name;
@@ -278,6 +279,7 @@ static void put_lines(struct gateway *g, const struct lines *lines)
 		put_host(g, (uint32_t)number, &lines->line[i]);
 	}
 	drop_others(g, named);
+	numbers_save(g);
 }
 
 int hosts_read(struct gateway *g, char *error)
@@ -291,16 +293,19 @@ int hosts_read(struct gateway *g, char *error)
 	return err;
 }
 
-json_t *hosts_json(const struct gateway *g)
+json_t *hosts_json(const struct gateway *g, uint32_t *next)
 {
 	json_t *array = json_array();
 
-	for (uint32_t i = 0; i < GATEWAY_HOSTS; i++)
-		if (g->host[i].taken)
-			json_array_append_new(
-				array, json_pack("{s:i, s:s, s:s}", "number", (int)i, "name",
-						 g->host[i].name, "family",
-						 address_is_v4(&g->host[i].address) ? "4" : "6"));
+	for (; *next < GATEWAY_HOSTS && json_array_size(array) < HOSTS_PAGE; ++*next) {
+		const struct host *host = &g->host[*next];
+
+		if (host->taken)
+			json_array_append_new(array,
+					      json_pack("{s:i, s:s, s:s}", "number", (int)*next,
+							"name", host->name, "family",
+							address_is_v4(&host->address) ? "4" : "6"));
+	}
 	return array;
 }
 

@@ -4,7 +4,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -69,16 +68,12 @@ static int lock_attached(struct gateway *g, char *error)
 	return -EBUSY;
 }
 
-/* It is written again when a host gets a number: with its folder it belongs to the user. */
+/* It is written again when a host gets a number. */
 static void give_files(const struct gateway *g)
 {
 	const struct passwd *entry = getpwnam(g->settings.user);
-	char folder[4096];
 
-	snprintf(folder, sizeof(folder), "%s", g->settings.state);
-	if (entry &&
-	    ((lchown(g->settings.state, entry->pw_uid, entry->pw_gid) && errno != ENOENT) ||
-	     lchown(dirname(folder), entry->pw_uid, entry->pw_gid)))
+	if (entry && lchown(g->settings.state, entry->pw_uid, entry->pw_gid) && errno != ENOENT)
 		log_warn("%s: %s", g->settings.state, strerror(errno));
 }
 

@@ -8,19 +8,44 @@
 #include "../lib/log.h"
 #include "gateway.h"
 
-static json_t *login(void *arg)
+/* A page of the hosts, from *next on; all but the last have "more". */
+static json_t *page(const struct gateway *g, uint32_t *next)
 {
-	struct gateway *g = arg;
-	json_t *behind = json_array();
+	json_t *behind = json_array(), *message, *hosts = hosts_json(g, next);
 
 	for (unsigned int i = 0; i < g->settings.behind.count; i++)
 		json_array_append_new(behind, json_string(g->settings.behind.item[i]));
-	return json_pack("{s:o, s:o}", "hosts", hosts_json(g), "behind", behind);
+	message = json_pack("{s:o, s:o}", "hosts", hosts, "behind", behind);
+	if (*next < GATEWAY_HOSTS)
+		json_object_set_new(message, "more", json_true());
+	return message;
+}
+
+static json_t *login(void *arg)
+{
+	struct gateway *g = arg;
+
+	g->told = 0;
+	return page(g, &g->told);
+}
+
+/* What is left of the list. */
+static void tell_rest(struct gateway *g)
+{
+	while (g->told < GATEWAY_HOSTS) {
+		json_t *message = page(g, &g->told);
+
+		json_object_set_new(message, "op", json_string("hosts"));
+		member_tell(g->member, message);
+	}
 }
 
 void server_hosts(struct gateway *g)
 {
-	member_again(g->member, "hosts");
+	if (!member_is_logged_in(g->member))
+		return; /* the login tells them */
+	g->told = 0;
+	tell_rest(g);
 }
 
 /* "tunnel": ["192.0.2.1:6081", "[2001:db8::1]:6081"]. Returns how many there are. */
@@ -81,7 +106,8 @@ static void take_message(json_t *message, void *arg)
 /* Waypoints are told anew, with fresh secrets; tunnels stay until then, and without a server. */
 static void logged_in(const json_t *answer, void *arg)
 {
-	(void)answer, (void)arg;
+	(void)answer;
+	tell_rest(arg);
 }
 
 static void lost(void *arg)

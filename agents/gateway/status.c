@@ -19,6 +19,7 @@
 
 #define PROGRAM	    "isthmus-gateway"
 #define CLIENTS_MAX 16
+#define SHOWN_MAX   120 /* hosts and waypoints: an answer is one message */
 
 static json_t *counters_json(const struct gateway *g)
 {
@@ -35,16 +36,16 @@ static json_t *waypoints_json(struct gateway *g)
 {
 	json_t *array = json_array();
 
-	for (uint32_t i = 1; i < WAYPOINTS; i++) {
+	for (uint32_t i = 1; i < WAYPOINTS && json_array_size(array) < SHOWN_MAX; i++) {
 		const struct waypoint *waypoint = &g->waypoint[i];
 		char place[ADDRESS_TEXT_LEN];
 
 		if (!waypoint->known)
 			continue;
 		address_port_text(&waypoint->place.address, waypoint->place.port, place);
-		json_array_append_new(array, json_pack("{s:s, s:b, s:s}", "name", waypoint->name,
-						       "up", (int)tunnel_peers_is_up(g->peers, i),
-						       "address", place));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:b, s:s}", "name", waypoint->name, "up",
+						(int)waypoint->end.up, "address", place));
 	}
 	return array;
 }
@@ -54,7 +55,7 @@ static json_t *status_hosts(const struct gateway *g)
 	static const uint8_t none[6];
 	json_t *array = json_array();
 
-	for (uint32_t i = 0; i < GATEWAY_HOSTS; i++) {
+	for (uint32_t i = 0; i < GATEWAY_HOSTS && json_array_size(array) < SHOWN_MAX; i++) {
 		const struct host *host = &g->host[i];
 		char address[ADDRESS_TEXT_LEN];
 

@@ -176,14 +176,3 @@ void member_tell(struct member *member, json_t *message)
 	else
 		json_decref(message);
 }
-
-void member_again(struct member *member, const char *op)
-{
-	json_t *message;
-
-	if (!member_is_logged_in(member))
-		return;
-	message = member->handler.login(member->arg);
-	json_object_set_new(message, "op", json_string(op));
-	member_tell(member, message);
-}

@@ -50,7 +50,5 @@ void member_free(struct member *member);
 bool member_is_logged_in(const struct member *member);
 /* Takes `message`; what cannot be sent now is dropped: a login tells all. */
 void member_tell(struct member *member, json_t *message);
-/* The login's members have changed. */
-void member_again(struct member *member, const char *op);
 
 #endif

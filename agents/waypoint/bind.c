@@ -244,13 +244,16 @@ static bool is_refused(const struct waypoint *w, const struct waypoint_pair *pai
 	return !bpf_map_lookup_elem(w->map[MAP_REJECT], pair, &record) && record.until_ns > now;
 }
 
+/* number: not that of the pair's binding before, as the datapath has it. */
 static void make_binding(struct waypoint *w, const struct waypoint_pair *pair,
-			 const struct setup *ask, uint64_t now, struct setup *answer)
+			 const struct setup *ask, uint16_t number, uint64_t now,
+			 struct setup *answer)
 {
 	struct waypoint_bind bind = { .peer = ask->gateway,
 				      .host = ask->host,
 				      .seen_ns = now,
-				      .fresh_ns = now + w->conf.fresh_ns };
+				      .fresh_ns = now + w->conf.fresh_ns,
+				      .number = number };
 	int err = bpf_map_update_elem(w->map[MAP_BIND], pair, &bind, BPF_NOEXIST);
 
 	if (err) {
@@ -261,24 +264,38 @@ static void make_binding(struct waypoint *w, const struct waypoint_pair *pair,
 	accept_for(answer, w->conf.fresh_ns);
 }
 
+/*
+ * What the datapath writes into the record in the same microsecond is lost: at worst the binding
+ * ends by its idle time and not by its last FIN. So it is done when half of the time has passed.
+ */
+static void renew(struct waypoint *w, const struct waypoint_pair *pair, struct waypoint_bind *bind,
+		  const struct setup *ask, uint64_t now, struct setup *answer)
+{
+	if (bind->peer != ask->gateway || bind->host != ask->host) {
+		reject(answer, SETUP_BOUND_ELSEWHERE);
+		return;
+	}
+	if (bind->fresh_ns < now + w->conf.fresh_ns / 2) {
+		bind->fresh_ns = now + w->conf.fresh_ns;
+		bpf_map_update_elem(w->map[MAP_BIND], pair, bind, BPF_EXIST);
+	}
+	accept_for(answer, bind->fresh_ns - now);
+}
+
 /* W3: the initiator is known, and bound before it sends anything. */
 static void ask_known(struct waypoint *w, struct address *address, const struct setup *ask,
 		      uint64_t now, struct setup *answer)
 {
 	struct waypoint_pair pair = { ask->initiator, ask->waypoint };
+	uint16_t number = (uint16_t)(now >> 20);
 	struct waypoint_bind bind;
 
 	if (!bpf_map_lookup_elem(w->map[MAP_BIND], &pair, &bind)) {
 		if (is_live(w, &bind, now)) {
-			if (bind.peer != ask->gateway || bind.host != ask->host) {
-				reject(answer, SETUP_BOUND_ELSEWHERE);
-				return;
-			}
-			bind.fresh_ns = now + w->conf.fresh_ns;
-			bpf_map_update_elem(w->map[MAP_BIND], &pair, &bind, BPF_EXIST);
-			accept_for(answer, w->conf.fresh_ns);
+			renew(w, &pair, &bind, ask, now, answer);
 			return;
 		}
+		number = (uint16_t)(bind.number + 1);
 		bpf_map_delete_elem(w->map[MAP_BIND], &pair);
 	}
 	if (find_other(address, ask->initiator, UINT32_MAX, ask, now) ||
@@ -286,7 +303,7 @@ static void ask_known(struct waypoint *w, struct address *address, const struct 
 		reject(answer, SETUP_WAITING);
 		return;
 	}
-	make_binding(w, &pair, ask, now, answer);
+	make_binding(w, &pair, ask, number, now, answer);
 }
 
 /* ---- waits */
@@ -377,7 +394,7 @@ void bind_ask(struct waypoint *w, const struct setup *ask, struct setup *answer)
 	answer->why = 0;
 	if (!address)
 		reject(answer, SETUP_UNKNOWN_ADDRESS);
-	else if (!w->gateway[ask->gateway].known || !tunnel_peers_is_up(w->peers, ask->gateway))
+	else if (!end_is_up(w, ask->gateway))
 		reject(answer, SETUP_NO_TUNNEL);
 	else if (ask->mode == SETUP_KNOWN)
 		ask_known(w, address, ask, now, answer);

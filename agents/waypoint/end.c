@@ -11,10 +11,15 @@
 #include "../lib/log.h"
 #include "waypoint.h"
 
+bool end_is_up(const struct waypoint *w, uint32_t id)
+{
+	return w->gateway[id].known && !w->gateway[id].silent && tunnel_peers_is_up(w->peers, id);
+}
+
 static void tell(struct waypoint *w, uint32_t id)
 {
 	struct gateway *gateway = &w->gateway[id];
-	bool up = tunnel_peers_is_up(w->peers, id);
+	bool up = end_is_up(w, id);
 
 	if (gateway->told_up == up || !member_is_logged_in(w->member))
 		return;
@@ -46,15 +51,17 @@ static void take_hello(struct waypoint *w, const struct tunnel_place *from,
 /* New keys to open with; those before stay until the handshake is completed. */
 static bool open_under(struct waypoint *w, uint32_t id)
 {
-	const struct tunnel_waypoint *end = &w->gateway[id].end;
+	struct tunnel_waypoint *end = &w->gateway[id].end;
 	int err = tunnel_peers_take(w->peers, id, end->next.vni_waypoint, end->next.to_waypoint,
 				    end->next.cpus_gateway, end->next.flags);
 
-	if (err)
+	if (err) {
 		log_error("%s: keys cannot be written: %s", w->gateway[id].name, strerror(-err));
-	else
+		end->opening = false;		/* a copy of this OPEN must not be answered */
+	} else if (end->session.vni_waypoint) { /* else those of an agent before are in use */
 		tunnel_peers_retire(w->peers, id, end->session.vni_waypoint, end->next.vni_waypoint,
 				    false);
+	}
 	return !err;
 }
 
@@ -86,6 +93,8 @@ static void take_verified(struct waypoint *w, const struct tunnel_place *from, c
 	bits = tunnel_waypoint_take(&gateway->end, bytes, message, vni,
 				    waypoint_now_ns() / NS_PER_MS, out);
 	w->counters.control_bad += !bits;
+	if (bits & (TUNNEL_LIVE | TUNNEL_USE))
+		gateway->silent = false;
 	if (bits & TUNNEL_TAKE && !open_under(w, message->gateway))
 		bits = 0;
 	if (bits & TUNNEL_USE)
@@ -183,9 +192,9 @@ void end_tick(struct waypoint *w)
 		if (!gateway->known)
 			continue;
 		if (tunnel_waypoint_silent(&gateway->end, now_ms)) {
-			log_warn("%s is silent: no tunnel", gateway->name);
+			log_warn("%s is silent: nothing new is bound to it", gateway->name);
 			gateway->end.up = false;
-			tunnel_peers_down(w->peers, id);
+			gateway->silent = true;
 		}
 		tell(w, id);
 	}

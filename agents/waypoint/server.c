@@ -107,12 +107,22 @@ static void take_gateway(struct waypoint *w, const json_t *message)
 	explicit_bzero(secret, sizeof(secret));
 }
 
-static void take_gone(struct waypoint *w, const json_t *message)
-{
-	int64_t id;
+/* ---- hosts' own addresses (W13) */
 
-	if (msg_get_integer(message, "id", 1, GATEWAYS - 1, &id))
-		end_remove(w, (uint32_t)id);
+/* All, or those of a gateway. */
+static void drop_hosts6(struct waypoint *w, const uint32_t *id)
+{
+	struct isthmus_addr address, next;
+	struct waypoint_host6 record;
+	int rc = bpf_map_get_next_key(w->map[MAP_HOST6], NULL, &next);
+
+	for (int i = 0; i < WAYPOINT_HOSTS6 && !rc; i++) {
+		address = next;
+		rc = bpf_map_get_next_key(w->map[MAP_HOST6], &address, &next);
+		if (!bpf_map_lookup_elem(w->map[MAP_HOST6], &address, &record) &&
+		    (!id || record.peer == *id))
+			bpf_map_delete_elem(w->map[MAP_HOST6], &address);
+	}
 }
 
 static void take_host6(struct waypoint *w, const json_t *message)
@@ -137,6 +147,18 @@ static void take_host6(struct waypoint *w, const json_t *message)
 	err = bpf_map_update_elem(w->map[MAP_HOST6], &address, &record, BPF_ANY);
 	if (err)
 		log_error("the address %s cannot be served: %s", text, strerror(-err));
+}
+
+static void take_gone(struct waypoint *w, const json_t *message)
+{
+	uint32_t gateway;
+	int64_t id;
+
+	if (!msg_get_integer(message, "id", 1, GATEWAYS - 1, &id))
+		return;
+	gateway = (uint32_t)id;
+	drop_hosts6(w, &gateway);
+	end_remove(w, gateway);
 }
 
 static void take_message(json_t *message, void *arg)
@@ -168,6 +190,7 @@ static void logged_in(const json_t *answer, void *arg)
 		return;
 	}
 	asks_key(w, key);
+	drop_hosts6(w, NULL); /* they are told anew, without those that are gone */
 	explicit_bzero(key, sizeof(key));
 	for (uint32_t id = 1; id < GATEWAYS; id++)
 		w->gateway[id].told_up = false;

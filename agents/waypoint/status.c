@@ -19,6 +19,7 @@
 
 #define PROGRAM	    "isthmus-waypoint"
 #define CLIENTS_MAX 16
+#define SHOWN_MAX   150 /* gateways: an answer is one message */
 
 static json_t *counters_json(const struct waypoint *w)
 {
@@ -35,7 +36,7 @@ static json_t *gateways_json(struct waypoint *w)
 {
 	json_t *array = json_array();
 
-	for (uint32_t id = 1; id < GATEWAYS; id++) {
+	for (uint32_t id = 1; id < GATEWAYS && json_array_size(array) < SHOWN_MAX; id++) {
 		const struct gateway *gateway = &w->gateway[id];
 		char place[ADDRESS_TEXT_LEN] = "";
 
@@ -45,8 +46,7 @@ static json_t *gateways_json(struct waypoint *w)
 			address_port_text(&gateway->place.address, gateway->place.port, place);
 		json_array_append_new(array, json_pack("{s:i, s:s, s:b, s:s}", "id", (int)id,
 						       "name", gateway->name, "up",
-						       (int)tunnel_peers_is_up(w->peers, id),
-						       "address", place));
+						       (int)end_is_up(w, id), "address", place));
 	}
 	return array;
 }

@@ -43,9 +43,12 @@ static bool conn_is_over(const void *key, const void *value, void *arg)
 	const struct waypoint_conn_key *conn_key = key;
 	const struct waypoint_conn *conn = value;
 	struct waypoint_bind bind;
+	int err;
 
-	return conn->seen_ns + CONN_UNKNOWN_NS < waypoint_now_ns() &&
-	       bpf_map_lookup_elem(w->map[MAP_BIND], &conn_key->pair, &bind) == -ENOENT;
+	if (conn->seen_ns + CONN_UNKNOWN_NS > waypoint_now_ns())
+		return false;
+	err = bpf_map_lookup_elem(w->map[MAP_BIND], &conn_key->pair, &bind);
+	return err ? err == -ENOENT : conn->number != bind.number;
 }
 
 static void step(struct map_sweep *sweep, unsigned int *rest)

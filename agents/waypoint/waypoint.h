@@ -89,6 +89,7 @@ struct address {
 /* A gateway that the name server has told of; its id is the place. */
 struct gateway {
 	bool known, told_up;
+	bool silent; /* nothing new is bound to it; what is bound goes on */
 	char name[MEMBER_NAME_LEN];
 	struct tunnel_waypoint end;
 	struct tunnel_place place;
@@ -162,6 +163,7 @@ void end_add(struct waypoint *w, uint32_t id, const char *name,
 void end_remove(struct waypoint *w, uint32_t id);
 void end_moved(struct waypoint *w, uint32_t id, const struct tunnel_place *place);
 void end_tick(struct waypoint *w);
+bool end_is_up(const struct waypoint *w, uint32_t id);
 
 /* ---- events.c, sweep.c, state.c, status.c */
 int events_start(struct waypoint *w);
