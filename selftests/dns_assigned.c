@@ -111,7 +111,7 @@ static void test_clients(void **state)
 /* The memory is bounded: the oldest goes, and the newest never. */
 static void test_full(void **state)
 {
-	uint64_t address;
+	uint32_t address;
 
 	(void)state;
 	for (uint64_t i = 0; i < 200000; i++) {

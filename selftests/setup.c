@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/lib/setup.c agents/lib/setup_send.c */
+/* link: agents/lib/setup.c agents/lib/setup_send.c agents/lib/setup_receive.c */
 /* selftests/setup.c - SETUP datagrams: byte for byte as docs/protocol.md has them, and nothing
  * else. */
 #include <setjmp.h>
@@ -207,6 +207,56 @@ static void test_send(void **state)
 	send_many(true);
 }
 
+/* As one packet, one by one, too short, too long: each datagram is one, with its sender. */
+static void test_receive(void **state)
+{
+	static uint8_t sent[65][SETUP_BYTES], odd[5000];
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int from = socket(AF_INET, SOCK_DGRAM, 0), to = socket(AF_INET, SOCK_DGRAM, 0);
+	static const size_t odd_len[] = { 1, SETUP_BYTES - 1, SETUP_BYTES + 1, sizeof(odd) };
+	const struct sockaddr *where = (struct sockaddr *)&address;
+	struct sockaddr_in mine = { 0 };
+	const struct setup_mail *mail;
+	struct setup_inbox *inbox;
+	socklen_t len = sizeof(address);
+	unsigned int place = 0, count;
+
+	(void)state;
+	assert_int_equal(bind(to, where, len), 0);
+	assert_int_equal(getsockname(to, (struct sockaddr *)&address, &len), 0);
+	inbox = setup_inbox_new(to);
+	assert_non_null(inbox);
+	assert_int_equal(setup_receive(inbox, to, &mail), 0);
+	for (int i = 0; i < 65; i++)
+		memset(sent[i], i + 1, SETUP_BYTES);
+	setup_send(from, where, len, sent, 65);
+	for (int i = 0; i < 4; i++)
+		assert_true(sendto(from, odd, odd_len[i], 0, where, len) > 0);
+	setup_send(from, where, len, sent, 3);
+	assert_int_equal(getsockname(from, (struct sockaddr *)&mine, &len), 0);
+	while ((count = setup_receive(inbox, to, &mail))) {
+		for (unsigned int i = 0; i < count; i++, place++) {
+			const struct sockaddr_in *by = (const void *)mail[i].from;
+
+			assert_int_equal(by->sin_port, mine.sin_port);
+			if (place < 65 || place >= 69) {
+				assert_int_equal(mail[i].len, SETUP_BYTES);
+				assert_memory_equal(mail[i].bytes,
+						    sent[place < 65 ? place : place - 69],
+						    SETUP_BYTES);
+			} else {
+				assert_int_equal(mail[i].len,
+						 place == 68 ? 0 : odd_len[place - 65]);
+			}
+		}
+	}
+	assert_int_equal(place, 72);
+	setup_inbox_free(inbox);
+	close(from);
+	close(to);
+}
+
 static int make_key(void **state)
 {
 	(void)state;
@@ -226,7 +276,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bytes), cmocka_unit_test(test_authentic),
 		cmocka_unit_test(test_forms), cmocka_unit_test(test_answers),
-		cmocka_unit_test(test_send),
+		cmocka_unit_test(test_send),  cmocka_unit_test(test_receive),
 	};
 
 	return cmocka_run_group_tests(tests, make_key, free_key);

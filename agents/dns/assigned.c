@@ -1,25 +1,31 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <stdlib.h>
+#include <string.h>
 
 #include "assigned.h"
 
 #define SETS 16384 /* a power of two */
 #define WAYS 4
 
+/* A set is a line of the cache. Times wrap after 49 days: an age is then too small. */
 struct entry {
 	uint64_t key;	/* 0 = empty */
-	uint64_t value; /* host or address */
-	uint64_t at_ms;
+	uint32_t value; /* of the host's or address's hash */
+	uint32_t at_ms;
 };
 
 struct assigned {
-	struct entry by_host[SETS][WAYS];    /* client and host: address */
-	struct entry by_address[SETS][WAYS]; /* client and address: host */
+	_Alignas(64) struct entry by_host[SETS][WAYS]; /* client and host: address */
+	struct entry by_address[SETS][WAYS];	       /* client and address: host */
 };
 
 struct assigned *assigned_new(void)
 {
-	return calloc(1, sizeof(struct assigned));
+	struct assigned *assigned = aligned_alloc(64, sizeof(*assigned));
+
+	if (assigned)
+		memset(assigned, 0, sizeof(*assigned));
+	return assigned;
 }
 
 void assigned_free(struct assigned *assigned)
@@ -54,10 +60,10 @@ static void put(struct entry (*table)[WAYS], uint64_t key, uint64_t value, uint6
 			place = &set[i];
 			break;
 		}
-		if (set[i].at_ms < place->at_ms)
+		if (place->key && (!set[i].key || (int32_t)(set[i].at_ms - place->at_ms) < 0))
 			place = &set[i];
 	}
-	*place = (struct entry){ key, value, now_ms };
+	*place = (struct entry){ key, (uint32_t)value, (uint32_t)now_ms };
 }
 
 void assigned_put(struct assigned *assigned, uint64_t client, uint64_t host, uint64_t address,
@@ -68,7 +74,7 @@ void assigned_put(struct assigned *assigned, uint64_t client, uint64_t host, uin
 }
 
 bool assigned_address(const struct assigned *assigned, uint64_t client, uint64_t host,
-		      uint64_t *address)
+		      uint32_t *address)
 {
 	const struct entry *entry = find(assigned->by_host, key_of(client, host));
 
@@ -83,7 +89,7 @@ uint64_t assigned_other(const struct assigned *assigned, uint64_t client, uint64
 {
 	const struct entry *entry = find(assigned->by_address, key_of(client, address));
 
-	if (!entry || entry->value == host)
+	if (!entry || entry->value == (uint32_t)host)
 		return ASSIGNED_NOBODY;
-	return now_ms - entry->at_ms;
+	return (uint32_t)now_ms - entry->at_ms;
 }

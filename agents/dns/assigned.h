@@ -22,9 +22,9 @@ void assigned_free(struct assigned *assigned);
  */
 void assigned_put(struct assigned *assigned, uint64_t client, uint64_t host, uint64_t address,
 		  uint64_t now_ms);
-/* The address that the client was told for the host, if it is remembered. */
+/* The address that the client was told for the host, if it is remembered: its low 32 bits. */
 bool assigned_address(const struct assigned *assigned, uint64_t client, uint64_t host,
-		      uint64_t *address);
+		      uint32_t *address);
 /*
  * For how long the address has been another host's for the client: milliseconds, or ASSIGNED_NOBODY
  * if it is nobody's, or this host's.

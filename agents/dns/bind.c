@@ -264,23 +264,21 @@ void bind_readable(evutil_socket_t fd, short what, void *arg)
 	struct dns *dns = waypoint->dns;
 
 	(void)what;
-	for (int received = 0; received < RECEIVED_MAX;) {
-		uint8_t bytes[SETUP_BATCH][SETUP_BYTES];
+	for (unsigned int received = 0; received < RECEIVED_MAX;) {
+		const struct setup_mail *mail;
+		unsigned int count = setup_receive(waypoint->inbox, fd, &mail);
 		struct setup answer;
-		int count = bind_receive(fd, bytes);
 
-		if (count <= 0)
+		if (!count)
 			break;
 		received += count;
-		for (int i = 0; i < count; i++) {
-			if (setup_read(bytes[i], SETUP_BYTES, waypoint->key, &answer) ||
+		for (unsigned int i = 0; i < count; i++) {
+			if (setup_read(mail[i].bytes, mail[i].len, waypoint->key, &answer) ||
 			    answer.type == SETUP_ASK)
 				dns->bindings->bad++;
 			else
 				take_answer(dns->bindings, waypoint, &answer);
 		}
-		if (count < SETUP_BATCH)
-			break;
 	}
 	bind_flush(dns);
 }

@@ -24,26 +24,6 @@ void bind_send(struct waypoint *waypoint)
 	waypoint->queued = 0;
 }
 
-int bind_receive(int fd, uint8_t bytes[SETUP_BATCH][SETUP_BYTES])
-{
-	struct mmsghdr message[SETUP_BATCH] = { 0 };
-	struct iovec vector[SETUP_BATCH];
-	int count;
-
-	for (int i = 0; i < SETUP_BATCH; i++) {
-		vector[i] = (struct iovec){ bytes[i], SETUP_BYTES };
-		message[i].msg_hdr = (struct msghdr){ .msg_iov = &vector[i], .msg_iovlen = 1 };
-	}
-	count = recvmmsg(fd, message, SETUP_BATCH, MSG_DONTWAIT, NULL);
-	/* A shorter one does not pass for what was there before, nor a longer one for its
-	 * beginning.
-	 */
-	for (int i = 0; i < count; i++)
-		if (message[i].msg_len < SETUP_BYTES || message[i].msg_hdr.msg_flags & MSG_TRUNC)
-			memset(bytes[i], 0, SETUP_BYTES);
-	return count;
-}
-
 void udp_reply(struct dns *dns, const struct bind_client *client, const uint8_t *bytes, size_t len)
 {
 	struct udp_late *late = dns->late;

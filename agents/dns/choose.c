@@ -177,13 +177,13 @@ static unsigned int add_own(const struct looking *l, uint64_t start, unsigned in
 			    struct oldest *oldest)
 {
 	unsigned int count = l->waypoint->address_count, added = 0;
-	uint64_t told = 0;
+	uint32_t told = 0;
 	bool has = assigned_address(l->members->assigned, l->client, l->responder, &told);
 
 	for (unsigned int i = 0; has && i < count && i < LOOKED_AT; i++) {
 		unsigned int place = (unsigned int)((start + i) % count);
 
-		if (address_key(l->waypoint, place) == told)
+		if ((uint32_t)address_key(l->waypoint, place) == told)
 			added += try(l, place);
 	}
 	for (unsigned int i = 0; i < count && i < LOOKED_AT && added < most; i++) {

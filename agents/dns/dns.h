@@ -70,7 +70,6 @@ void udp_reply(struct dns *dns, const struct bind_client *client, const uint8_t 
 void udp_flush(struct dns *dns);
 void tcp_reply(struct tcp_connection *connection, const uint8_t *bytes, size_t len); /* 0: none */
 void bind_send(struct waypoint *waypoint);
-int bind_receive(int fd, uint8_t bytes[SETUP_BATCH][SETUP_BYTES]); /* as recvmmsg(2) */
 
 /* ---- dynamic.c: what is published, in the store and in what is answered */
 int dynamic_load(struct dns *dns, char *error); /* into zones that were just read */

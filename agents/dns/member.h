@@ -112,6 +112,7 @@ struct waypoint {
 	struct dns *dns;
 	struct setup_key *key;
 	int fd; /* connected to where SETUPs go */
+	struct setup_inbox *inbox;
 	struct event *readable;
 	unsigned int address_count, near_count;
 	struct prefix near[WAYPOINT_NEAR], prefix6; /* prefix6.bits 0: none */

@@ -99,6 +99,9 @@ static const char *open_socket(struct waypoint *waypoint, const char *where)
 	if (waypoint->fd < 0 || connect(waypoint->fd, (struct sockaddr *)&storage, len))
 		return "there is no way to where its SETUPs go";
 	setsockopt(waypoint->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	waypoint->inbox = setup_inbox_new(waypoint->fd);
+	if (!waypoint->inbox)
+		return "out of memory";
 	waypoint->readable = event_new(waypoint->dns->base, waypoint->fd, EV_READ | EV_PERSIST,
 				       bind_readable, waypoint);
 	return waypoint->readable && !event_add(waypoint->readable, NULL) ? NULL : "out of memory";
@@ -132,6 +135,7 @@ static void free_waypoint(struct waypoint *waypoint)
 {
 	if (waypoint->readable)
 		event_free(waypoint->readable);
+	setup_inbox_free(waypoint->inbox);
 	if (waypoint->fd >= 0)
 		close(waypoint->fd);
 	setup_key_free(waypoint->key);

@@ -61,4 +61,22 @@ int setup_read(const uint8_t *bytes, size_t len, struct setup_key *key, struct s
 void setup_send(int fd, const struct sockaddr *to, socklen_t to_len, uint8_t (*bytes)[SETUP_BYTES],
 		unsigned int count);
 
+/* ---- receiving */
+
+#define SETUP_INBOX 1024 /* datagrams with one call, at most */
+
+struct setup_mail {
+	const uint8_t *bytes; /* until the next call */
+	size_t len;	      /* of any length: setup_read() refuses what is none */
+	const struct sockaddr_storage *from;
+};
+
+struct setup_inbox;
+
+/* Sets an option of the socket. NULL without memory. */
+struct setup_inbox *setup_inbox_new(int fd);
+void setup_inbox_free(struct setup_inbox *inbox);
+/* What has come; 0 = nothing. */
+unsigned int setup_receive(struct setup_inbox *inbox, int fd, const struct setup_mail **mail);
+
 #endif

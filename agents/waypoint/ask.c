@@ -13,8 +13,7 @@
 #include "../lib/address.h"
 #include "waypoint.h"
 
-#define BATCH	      64
-#define BATCHES	      8	    /* before others have their turn */
+#define ROUNDS	      4	    /* before others have their turn */
 #define REMEMBERED    32768 /* a power of two; more than come in the 3 s of repetitions */
 #define RECEIVE_BYTES (4 << 20)
 
@@ -22,36 +21,24 @@ struct asks {
 	int socket;
 	struct event *readable;
 	struct setup_key *key; /* NULL: not logged in */
-	struct mmsghdr in[BATCH];
-	struct iovec in_vector[BATCH];
-	struct sockaddr_storage from[BATCH], to[BATCH]; /* of questions, and of answers */
-	uint8_t question[BATCH][SETUP_BYTES], answer[BATCH][SETUP_BYTES];
+	struct setup_inbox *inbox;
+	struct sockaddr_storage to[SETUP_INBOX]; /* of the answers */
+	uint8_t answer[SETUP_INBOX][SETUP_BYTES];
 	struct {
 		uint64_t serial; /* 0 = none */
 		uint8_t answer[SETUP_BYTES];
 	} remembered[REMEMBERED];
 };
 
-static void prepare(struct asks *asks)
-{
-	for (int i = 0; i < BATCH; i++) {
-		asks->in_vector[i] = (struct iovec){ asks->question[i], SETUP_BYTES };
-		asks->in[i].msg_hdr = (struct msghdr){ .msg_name = &asks->from[i],
-						       .msg_namelen = sizeof(asks->from[i]),
-						       .msg_iov = &asks->in_vector[i],
-						       .msg_iovlen = 1 };
-	}
-}
-
 /* Returns whether there is an answer to send. */
-static bool answer_one(struct waypoint *w, int from, uint8_t bytes[SETUP_BYTES])
+static bool answer_one(struct waypoint *w, const struct setup_mail *mail,
+		       uint8_t bytes[SETUP_BYTES])
 {
 	struct asks *asks = w->asks;
 	struct setup ask, answer;
 	unsigned int place;
 
-	if (asks->in[from].msg_hdr.msg_flags & MSG_TRUNC || !asks->key ||
-	    setup_read(asks->question[from], asks->in[from].msg_len, asks->key, &ask) ||
+	if (!asks->key || setup_read(mail->bytes, mail->len, asks->key, &ask) ||
 	    ask.type != SETUP_ASK || !ask.serial) {
 		w->counters.setups_bad++;
 		return false;
@@ -101,22 +88,19 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	struct asks *asks = w->asks;
 
 	(void)what;
-	for (int round = 0; round < BATCHES; round++) {
-		unsigned int answers = 0;
-		int count;
+	for (int round = 0; round < ROUNDS; round++) {
+		const struct setup_mail *mail;
+		unsigned int answers = 0, count = setup_receive(asks->inbox, fd, &mail);
 
-		prepare(asks);
-		count = recvmmsg(fd, asks->in, BATCH, MSG_DONTWAIT, NULL);
-		if (count <= 0)
+		if (!count)
 			return;
-		for (int i = 0; i < count; i++) {
-			if (!answer_one(w, i, asks->answer[answers]))
+		events_take(w); /* reject times that have begun meanwhile */
+		for (unsigned int i = 0; i < count; i++) {
+			if (!answer_one(w, &mail[i], asks->answer[answers]))
 				continue;
-			asks->to[answers++] = asks->from[i];
+			asks->to[answers++] = *mail[i].from;
 		}
 		send_all(asks, answers);
-		if (count < BATCH)
-			return;
 	}
 }
 
@@ -149,6 +133,9 @@ int asks_open(struct waypoint *w, char *error)
 		return err;
 	}
 	setsockopt(asks->socket, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	asks->inbox = setup_inbox_new(asks->socket);
+	if (!asks->inbox)
+		return -ENOMEM;
 	asks->readable = event_new(w->base, asks->socket, EV_READ | EV_PERSIST, on_readable, w);
 	return asks->readable && !event_add(asks->readable, NULL) ? 0 : -ENOMEM;
 }
@@ -161,6 +148,7 @@ void asks_close(struct waypoint *w)
 		event_free(w->asks->readable);
 	if (w->asks->socket >= 0)
 		close(w->asks->socket);
+	setup_inbox_free(w->asks->inbox);
 	setup_key_free(w->asks->key);
 	free(w->asks);
 	w->asks = NULL;

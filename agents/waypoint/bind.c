@@ -244,10 +244,9 @@ static bool is_refused(const struct waypoint *w, const struct waypoint_pair *pai
 	return !bpf_map_lookup_elem(w->map[MAP_REJECT], pair, &record) && record.until_ns > now;
 }
 
-/* number: not that of the pair's binding before, as the datapath has it. */
-static void make_binding(struct waypoint *w, const struct waypoint_pair *pair,
-			 const struct setup *ask, uint16_t number, uint64_t now,
-			 struct setup *answer)
+/* number: not that of the pair's binding before, as the datapath has it. 0, -EEXIST or -E2BIG. */
+static int make_binding(struct waypoint *w, const struct waypoint_pair *pair,
+			const struct setup *ask, uint16_t number, uint64_t now)
 {
 	struct waypoint_bind bind = { .peer = ask->gateway,
 				      .host = ask->host,
@@ -256,12 +255,8 @@ static void make_binding(struct waypoint *w, const struct waypoint_pair *pair,
 				      .number = number };
 	int err = bpf_map_update_elem(w->map[MAP_BIND], pair, &bind, BPF_NOEXIST);
 
-	if (err) {
-		reject(answer, err == -EEXIST ? SETUP_BOUND_ELSEWHERE : SETUP_FULL);
-		return;
-	}
-	w->counters.bound++;
-	accept_for(answer, w->conf.fresh_ns);
+	w->counters.bound += !err;
+	return err;
 }
 
 /*
@@ -282,28 +277,45 @@ static void renew(struct waypoint *w, const struct waypoint_pair *pair, struct w
 	accept_for(answer, bind->fresh_ns - now);
 }
 
-/* W3: the initiator is known, and bound before it sends anything. */
+/* There is a binding already, or one may not be made now. */
+static void ask_again(struct waypoint *w, const struct waypoint_pair *pair, const struct setup *ask,
+		      bool barred, uint64_t now, struct setup *answer)
+{
+	uint16_t number = (uint16_t)(now >> 20);
+	struct waypoint_bind bind;
+	int err;
+
+	if (!bpf_map_lookup_elem(w->map[MAP_BIND], pair, &bind)) {
+		if (is_live(w, &bind, now)) {
+			renew(w, pair, &bind, ask, now, answer);
+			return;
+		}
+		number = (uint16_t)(bind.number + 1);
+		bpf_map_delete_elem(w->map[MAP_BIND], pair);
+	}
+	if (barred) {
+		reject(answer, SETUP_WAITING);
+		return;
+	}
+	err = make_binding(w, pair, ask, number, now);
+	if (err)
+		reject(answer, err == -EEXIST ? SETUP_BOUND_ELSEWHERE : SETUP_FULL);
+	else
+		accept_for(answer, w->conf.fresh_ns);
+}
+
+/* W3: the initiator is known, and bound before it sends anything; most of them are new here. */
 static void ask_known(struct waypoint *w, struct address *address, const struct setup *ask,
 		      uint64_t now, struct setup *answer)
 {
 	struct waypoint_pair pair = { ask->initiator, ask->waypoint };
-	uint16_t number = (uint16_t)(now >> 20);
-	struct waypoint_bind bind;
+	bool barred = find_other(address, ask->initiator, UINT32_MAX, ask, now) ||
+		      (w->rejects && is_refused(w, &pair, now));
 
-	if (!bpf_map_lookup_elem(w->map[MAP_BIND], &pair, &bind)) {
-		if (is_live(w, &bind, now)) {
-			renew(w, &pair, &bind, ask, now, answer);
-			return;
-		}
-		number = (uint16_t)(bind.number + 1);
-		bpf_map_delete_elem(w->map[MAP_BIND], &pair);
-	}
-	if (find_other(address, ask->initiator, UINT32_MAX, ask, now) ||
-	    is_refused(w, &pair, now)) {
-		reject(answer, SETUP_WAITING);
-		return;
-	}
-	make_binding(w, &pair, ask, number, now, answer);
+	if (!barred && !make_binding(w, &pair, ask, (uint16_t)(now >> 20), now))
+		accept_for(answer, w->conf.fresh_ns);
+	else
+		ask_again(w, &pair, ask, barred, now, answer);
 }
 
 /* ---- waits */

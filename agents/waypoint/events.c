@@ -90,6 +90,7 @@ static void take(struct waypoint *w, const struct waypoint_event *event)
 		break;
 	case WAYPOINT_EVENT_REJECTED:
 		w->counters.violated++;
+		w->rejects++;
 		break;
 	case WAYPOINT_EVENT_MOVED:
 		if (event->peer < GATEWAYS)
@@ -113,14 +114,17 @@ static int on_event(void *arg, void *data, size_t len)
 	return --events_left ? 0 : -EAGAIN;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+void events_take(struct waypoint *w)
 {
-	struct waypoint *w = arg;
-
-	(void)fd;
-	(void)what;
 	events_left = EVENTS_A_CALL;
 	ring_buffer__consume(w->ring);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	events_take(arg);
 }
 
 int events_start(struct waypoint *w)

@@ -29,11 +29,13 @@ static bool bind_is_over(const void *key, const void *value, void *arg)
 
 static bool reject_is_over(const void *key, const void *value, void *arg)
 {
+	struct waypoint *w = arg;
 	const struct waypoint_reject *reject = value;
+	bool over = reject->until_ns < waypoint_now_ns();
 
 	(void)key;
-	(void)arg;
-	return reject->until_ns < waypoint_now_ns();
+	w->rejects_counted += !over;
+	return over;
 }
 
 /* One that never ends by FIN or RST ends with its binding. */
@@ -51,12 +53,28 @@ static bool conn_is_over(const void *key, const void *value, void *arg)
 	return err ? err == -ENOENT : conn->number != bind.number;
 }
 
-static void step(struct map_sweep *sweep, unsigned int *rest)
+/* True: the whole map has been seen. */
+static bool step(struct map_sweep *sweep, unsigned int *rest)
 {
-	if (*rest)
+	if (*rest) {
 		--*rest;
-	else if (map_sweep_step(sweep) == 1)
-		*rest = REST_STEPS;
+		return false;
+	}
+	if (map_sweep_step(sweep) != 1)
+		return false;
+	*rest = REST_STEPS;
+	return true;
+}
+
+/* Those that begin while the map is gone through are counted by their events, too. */
+static void step_rejects(struct waypoint *w)
+{
+	if (!w->rest_reject && !w->rejects_counted)
+		w->rejects_before = w->counters.violated;
+	if (!step(w->sweep_reject, &w->rest_reject))
+		return;
+	w->rejects = w->rejects_counted + (uint32_t)(w->counters.violated - w->rejects_before);
+	w->rejects_counted = 0;
 }
 
 static void on_step(evutil_socket_t fd, short what, void *arg)
@@ -73,7 +91,7 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 		}
 	}
 	w->rest_bind -= w->rest_bind > 0;
-	step(w->sweep_reject, &w->rest_reject);
+	step_rejects(w);
 	step(w->sweep_conn, &w->rest_conn);
 }
 
@@ -81,6 +99,7 @@ int sweep_start(struct waypoint *w)
 {
 	const struct timeval often = { .tv_usec = STEP_MS * 1000 };
 
+	w->rejects = 1; /* until the map was seen */
 	w->sweep_bind = map_sweep_new(w->map[MAP_BIND], sizeof(struct waypoint_pair),
 				      sizeof(struct waypoint_bind), bind_is_over, w);
 	w->sweep_reject = map_sweep_new(w->map[MAP_REJECT], sizeof(struct waypoint_pair),

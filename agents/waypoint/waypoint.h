@@ -123,6 +123,8 @@ struct waypoint {
 	unsigned int rest_bind, rest_reject, rest_conn; /* steps until the next sweep */
 	uint32_t binds, binds_counted; /* entries of the map, at the end of a sweep */
 	uint32_t binds_max;
+	uint64_t rejects_before;
+	uint32_t rejects, rejects_counted; /* the same of reject times: at least so many run */
 	uint8_t cookie_secret[TUNNEL_SECRET_BYTES];
 	struct address address[SETTINGS_ADDRESSES];
 	unsigned int address_count;
@@ -168,6 +170,7 @@ bool end_is_up(const struct waypoint *w, uint32_t id);
 /* ---- events.c, sweep.c, state.c, status.c */
 int events_start(struct waypoint *w);
 void events_free(struct waypoint *w);
+void events_take(struct waypoint *w);
 void events_keep_hops(struct waypoint *w);
 int sweep_start(struct waypoint *w);
 void sweep_free(struct waypoint *w);
