@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Bindings over restarts of the machine, and the SETUP socket (agents/waypoint/state.c, ask.c). */
 /* link: agents/waypoint/bind.c agents/waypoint/state.c agents/waypoint/ask.c agents/lib/setup.c */
-/* link: agents/lib/address.c agents/lib/log.c agents/lib/map_sweep.c maps/pin.c */
-/* link: selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
+/* link: agents/lib/setup_send.c agents/lib/address.c agents/lib/log.c agents/lib/map_sweep.c */
+/* link: maps/pin.c selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -216,21 +216,33 @@ static void send_bytes(int client, const uint8_t *bytes, size_t len)
 	assert_int_equal(w->counters.setups + w->counters.setups_bad, before + 1);
 }
 
+static void write_ask(const struct setup *ask, const uint8_t *with, uint8_t bytes[SETUP_BYTES])
+{
+	struct setup_key *made = setup_key_new(with);
+
+	assert_non_null(made);
+	assert_int_equal(setup_write(ask, made, bytes), 0);
+	setup_key_free(made);
+}
+
 static void send_ask(int client, const struct setup *ask, const uint8_t *with)
 {
 	uint8_t bytes[SETUP_BYTES];
 
-	assert_int_equal(setup_write(ask, with, bytes), 0);
+	write_ask(ask, with, bytes);
 	send_bytes(client, bytes, sizeof(bytes));
 }
 
 /* The next answer, which must be to this one: of what came between, none was answered. */
 static void expect_answer(int client, const struct setup *ask, uint8_t type, uint8_t *bytes)
 {
+	struct setup_key *made = setup_key_new(key);
 	struct setup answer;
 
+	assert_non_null(made);
 	assert_int_equal(recv(client, bytes, SETUP_BYTES, 0), SETUP_BYTES);
-	assert_int_equal(setup_read(bytes, SETUP_BYTES, key, &answer), 0);
+	assert_int_equal(setup_read(bytes, SETUP_BYTES, made, &answer), 0);
+	setup_key_free(made);
 	assert_int_equal(answer.serial, ask->serial);
 	assert_int_equal(answer.type, type);
 	assert_int_equal(answer.waypoint, ask->waypoint);
@@ -275,7 +287,7 @@ static void wrong_datagrams(void **state)
 	send_ask(client, &ask, key); /* before the name server has given a key */
 	asks_key(w, key);
 	send_ask(client, &ask, wrong_key);
-	assert_int_equal(setup_write(&ask, key, bytes), 0);
+	write_ask(&ask, key, bytes);
 	send_bytes(client, bytes, SETUP_BYTES - 1);
 	send_bytes(client, bytes, SETUP_BYTES + 1);
 	send_bytes(client, bytes, sizeof(bytes));

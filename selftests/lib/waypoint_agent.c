@@ -49,11 +49,11 @@ static char instance[24];
 char wagent_state[64];
 struct waypoint *w;
 
-/* Which gateways have a tunnel is tunnel_peers.c's to know. */
-bool tunnel_peers_is_up(const struct tunnel_peers *peers, uint32_t index)
+/* Which gateways have a tunnel is end.c's to know. */
+bool end_is_up(const struct waypoint *agent, uint32_t id)
 {
-	(void)peers;
-	return index == GATEWAY || index == GATEWAY2;
+	(void)agent;
+	return id == GATEWAY || id == GATEWAY2;
 }
 
 __be32 v4(const char *text)
