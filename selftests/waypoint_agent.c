@@ -4,8 +4,9 @@
  * what an agent finds again that is started after another one.
  */
 /* link: agents/waypoint/bind.c agents/waypoint/state.c agents/waypoint/ask.c agents/lib/setup.c */
-/* link: agents/lib/setup_send.c agents/lib/address.c agents/lib/log.c agents/lib/map_sweep.c */
-/* link: maps/pin.c selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
+/* link: agents/lib/setup_send.c agents/lib/setup_receive.c agents/lib/address.c */
+/* link: agents/lib/log.c agents/lib/map_sweep.c maps/pin.c */
+/* link: selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -25,6 +26,7 @@ static void put_reject(const char *initiator, const char *address, int left_ms)
 	struct waypoint_reject reject = { now - NS_PER_S, now + left_ms * NS_PER_MS };
 
 	assert_int_equal(bpf_map_update_elem(w->map[MAP_REJECT], &pair, &reject, BPF_ANY), 0);
+	w->rejects = 1; /* as the datapath's event has it */
 }
 
 static struct setup answer_to(const struct setup *ask)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Bindings over restarts of the machine, and the SETUP socket (agents/waypoint/state.c, ask.c). */
 /* link: agents/waypoint/bind.c agents/waypoint/state.c agents/waypoint/ask.c agents/lib/setup.c */
-/* link: agents/lib/setup_send.c agents/lib/address.c agents/lib/log.c agents/lib/map_sweep.c */
-/* link: maps/pin.c selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
+/* link: agents/lib/setup_send.c agents/lib/setup_receive.c agents/lib/address.c */
+/* link: agents/lib/log.c agents/lib/map_sweep.c maps/pin.c */
+/* link: selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

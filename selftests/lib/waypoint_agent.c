@@ -56,6 +56,11 @@ bool end_is_up(const struct waypoint *agent, uint32_t id)
 	return id == GATEWAY || id == GATEWAY2;
 }
 
+void events_take(struct waypoint *agent)
+{
+	(void)agent;
+}
+
 __be32 v4(const char *text)
 {
 	struct in_addr address;
