@@ -81,7 +81,8 @@ int tunnel_list(const struct tunnel_kind *kind, const struct tunnel_settings *se
 int tunnel_status(const struct tunnel_kind *kind, const char *instance,
 		  const struct output *output);
 
-/* Seconds since a time of CLOCK_MONOTONIC, or until it; 0 if it is on the other side. */
+/* Seconds since a time of CLOCK_MONOTONIC, or until it (rounded up: 0 is over); 0 if it is on the
+ * other side. */
 uint64_t tunnel_since(__u64 ns);
 uint64_t tunnel_until(__u64 ns);
 

@@ -34,7 +34,7 @@ uint64_t tunnel_until(__u64 ns)
 {
 	uint64_t now = now_ns();
 
-	return ns > now ? (ns - now) / NS_PER_S : 0;
+	return ns > now ? (ns - now + NS_PER_S - 1) / NS_PER_S : 0;
 }
 
 /* ---- show */
