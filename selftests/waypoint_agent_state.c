@@ -2,7 +2,7 @@
 /* Bindings over restarts of the machine, and the SETUP socket (agents/waypoint/state.c, ask.c). */
 /* link: agents/waypoint/bind.c agents/waypoint/state.c agents/waypoint/ask.c agents/lib/setup.c */
 /* link: agents/lib/setup_send.c agents/lib/setup_receive.c agents/lib/address.c */
-/* link: agents/lib/log.c agents/lib/map_sweep.c maps/pin.c */
+/* link: agents/lib/log.c agents/lib/map_sweep.c agents/lib/work.c maps/pin.c */
 /* link: selftests/lib/tunnel_maps.c selftests/lib/waypoint_agent.c */
 #include <stdarg.h>
 #include <stddef.h>

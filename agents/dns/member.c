@@ -21,6 +21,7 @@
 
 #define CONNECTIONS_MAX (GATEWAYS + WAYPOINTS_MAX)
 #define LOGIN_S		10
+#define STRANGERS_MAX	32 /* connections of one address that have not logged in */
 #define KEEPALIVE_S	30
 #define VERSION		1
 #define SHOWN_MAX	100 /* gateways in a status: an answer is one message */
@@ -170,20 +171,26 @@ static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 	}
 }
 
-static void on_closed(struct msg_conn *conn, const char *why, void *arg)
+static void member_end(struct member_conn *member)
 {
-	struct member_conn *member = arg;
-
-	if (member->gateway || member->waypoint)
-		log_info("%s has gone: %s",
-			 member->gateway ? member->gateway->name : member->waypoint->name, why);
-	(void)conn;
 	if (member->gateway)
 		gateway_lost(member);
 	if (member->waypoint)
 		waypoint_lost(member);
+	TAILQ_REMOVE(&member->dns->members->conns, member, link);
 	event_free(member->deadline);
 	free(member);
+}
+
+static void on_closed(struct msg_conn *conn, const char *why, void *arg)
+{
+	struct member_conn *member = arg;
+
+	(void)conn;
+	if (member->gateway || member->waypoint)
+		log_info("%s has gone: %s",
+			 member->gateway ? member->gateway->name : member->waypoint->name, why);
+	member_end(member);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -195,22 +202,44 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	msg_conn_close(member->conn, "no login");
 }
 
+/* One source must not keep members out: of those that have not logged in. */
+static unsigned int strangers_from(const struct members *members, const struct sockaddr *source)
+{
+	struct isthmus_addr address, other;
+	const struct member_conn *member;
+	unsigned int count = 0;
+	uint16_t port;
+
+	address_from_sockaddr(source, &address, &port);
+	TAILQ_FOREACH(member, &members->conns, link)
+	{
+		if (member->kind)
+			continue;
+		address_from_sockaddr(msg_conn_address(member->conn), &other, &port);
+		count += address_equal(&address, &other);
+	}
+	return count;
+}
+
 static void on_accepted(struct msg_conn *conn, void *arg)
 {
 	static const struct msg_handler handler = { NULL, on_message, on_closed };
 	const struct timeval limit = { .tv_sec = LOGIN_S };
-	struct member_conn *member = calloc(1, sizeof(*member));
 	struct dns *dns = arg;
+	struct member_conn *member = NULL;
 
+	if (strangers_from(dns->members, msg_conn_address(conn)) < STRANGERS_MAX)
+		member = calloc(1, sizeof(*member));
 	if (member)
 		member->deadline = evtimer_new(dns->base, on_deadline, member);
 	if (!member || !member->deadline) {
 		free(member);
-		msg_conn_close(conn, "out of memory");
+		msg_conn_close(conn, "too many from this address, or no memory");
 		return;
 	}
 	member->dns = dns;
 	member->conn = conn;
+	TAILQ_INSERT_TAIL(&dns->members->conns, member, link);
 	msg_conn_set_handler(conn, &handler, member);
 	event_add(member->deadline, &limit);
 }
@@ -268,6 +297,7 @@ int members_open(struct dns *dns, char *error)
 	dns->members = calloc(1, sizeof(*dns->members));
 	if (!dns->members || !dns->settings.members_public)
 		return -ENOMEM;
+	TAILQ_INIT(&dns->members->conns);
 	dns->members->assigned = assigned_new();
 	if (!dns->members->assigned)
 		return -ENOMEM;
@@ -289,14 +319,16 @@ int members_open(struct dns *dns, char *error)
 void members_close(struct dns *dns)
 {
 	struct members *members = dns->members;
+	struct member_conn *member;
 
 	if (!members)
 		return;
 	if (members->listener)
 		msg_listener_free(members->listener);
-	while (members->waypoint_count)
-		msg_conn_free(members->waypoint[0]->conn->conn),
-			waypoint_lost(members->waypoint[0]->conn);
+	while ((member = TAILQ_FIRST(&members->conns))) {
+		msg_conn_free(member->conn);
+		member_end(member);
+	}
 	for (uint32_t id = 1; id < GATEWAYS; id++)
 		free(members->gateway[id]);
 	bind_close(dns);

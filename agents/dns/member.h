@@ -13,6 +13,7 @@
 #define ISTHMUS_DNS_MEMBER_H
 
 #include <jansson.h>
+#include <sys/queue.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -124,6 +125,17 @@ struct waypoint {
 	struct waypoint_address address[WAYPOINT_ADDRESSES];
 };
 
+/* A connection, before and after its login. */
+struct member_conn {
+	struct dns *dns;
+	struct msg_conn *conn;
+	enum member_kind kind; /* 0: not logged in */
+	struct gateway *gateway;
+	struct waypoint *waypoint;
+	struct event *deadline;
+	TAILQ_ENTRY(member_conn) link;
+};
+
 struct members {
 	struct dns *dns;
 	struct member_db *db;
@@ -134,17 +146,8 @@ struct members {
 	struct gateway *gateway[GATEWAYS];
 	struct waypoint *waypoint[WAYPOINTS_MAX];
 	unsigned int waypoint_count;
+	TAILQ_HEAD(, member_conn) conns;
 	uint64_t logins, refused;
-};
-
-/* A connection, before and after its login. */
-struct member_conn {
-	struct dns *dns;
-	struct msg_conn *conn;
-	enum member_kind kind; /* 0: not logged in */
-	struct gateway *gateway;
-	struct waypoint *waypoint;
-	struct event *deadline;
 };
 
 /* ---- member.c */

@@ -35,7 +35,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		events_keep_hops(w);
 	if (ticks % SAVE_TICKS)
 		return;
-	state_save(w);
+	state_save_later(w);
 	snprintf(status, sizeof(status), "%u addresses, %u bindings", w->address_count, w->binds);
 	daemon_status(status);
 }

@@ -18,6 +18,7 @@
 #include <linux/bpf.h>
 
 #include "../lib/log.h"
+#include "../lib/work.h"
 #include "waypoint.h"
 
 #define SCHEMA_VERSION 1
@@ -39,6 +40,7 @@ static const char all_text[] = "SELECT initiator, waypoint, gateway, host, carri
 struct state {
 	sqlite3 *handle;
 	sqlite3_stmt *put;
+	struct work *work; /* NULL until it is first needed */
 	int64_t offset_ms; /* of the wall clock, to the maps' */
 	bool failed;
 };
@@ -183,13 +185,25 @@ static bool save_bind(const void *key, const void *value, void *arg)
 	return false;
 }
 
-void state_save(struct waypoint *w)
+/* Nothing: what went wrong was told. */
+static void saved(void *arg)
 {
+	(void)arg;
+}
+
+static void stop_worker(struct state *state)
+{
+	if (state->work)
+		work_free(state->work);
+	state->work = NULL;
+}
+
+static void save(void *arg)
+{
+	struct waypoint *w = arg;
 	struct map_sweep *walk;
 	int rc = 0;
 
-	if (!w->state || !w->state->put)
-		return;
 	walk = map_sweep_new(w->map[MAP_BIND], sizeof(struct waypoint_pair),
 			     sizeof(struct waypoint_bind), save_bind, w);
 	if (!walk)
@@ -205,10 +219,29 @@ void state_save(struct waypoint *w)
 			 sqlite3_errmsg(w->state->handle));
 }
 
+/* By the worker: it may take a second, in which SETUPs are answered. */
+void state_save_later(struct waypoint *w)
+{
+	if (!w->state->work)
+		w->state->work = work_new(w->base, 1);
+	if (w->state->work)
+		work_submit(w->state->work, save, saved, w);
+}
+
+/* The last time. */
+void state_save(struct waypoint *w)
+{
+	if (!w->state || !w->state->put)
+		return;
+	stop_worker(w->state);
+	save(w);
+}
+
 void state_close(struct waypoint *w)
 {
 	if (!w->state)
 		return;
+	stop_worker(w->state);
 	sqlite3_finalize(w->state->put);
 	sqlite3_close(w->state->handle);
 	free(w->state);

@@ -176,6 +176,7 @@ int sweep_start(struct waypoint *w);
 void sweep_free(struct waypoint *w);
 int state_open(struct waypoint *w, char *error);
 void state_restore(struct waypoint *w);
+void state_save_later(struct waypoint *w);
 void state_save(struct waypoint *w);
 void state_close(struct waypoint *w);
 int status_listen(struct waypoint *w, char *error);
