@@ -16,7 +16,7 @@
 
 HERE=$(realpath "${0%/*}")
 HOSTS=24
-BINDS=262144 # more than are made in all turns
+BINDS=524288 # more than are made in all turns
 SECONDS_EACH=0.3 # of a turn
 BUSY=0.8 # of its CPU's time the name server must have taken, or a low rate tells of others
 SETUP=10.62.0.2:3482
