@@ -17,6 +17,8 @@
 #define INSTANCE_MAX  32
 #define LOCK_WAIT_MS  5000
 #define LOCK_RETRY_MS 50
+#define HOLD_WAIT_MS  3000
+#define HOLD_RETRY_MS 100
 
 static int instance_check(const char *instance)
 {
@@ -126,6 +128,29 @@ int pin_lock(const char *instance)
 		nanosleep(&pause, NULL);
 	}
 	return -EBUSY;
+}
+
+int pin_hold(const char *instance, const char *stem)
+{
+	const struct timespec pause = { .tv_nsec = HOLD_RETRY_MS * 1000000L };
+	char path[512];
+	int err = pin_path(instance, stem, NULL, path, sizeof(path));
+	int fd;
+
+	if (err)
+		return err;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB); waited += HOLD_RETRY_MS) {
+		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		if (err != -EBUSY || waited >= HOLD_WAIT_MS) {
+			close(fd);
+			return err;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return fd;
 }
 
 int pin_open_map(const char *instance, const char *stem, const char *name, size_t key_size,

@@ -20,6 +20,12 @@ int pin_path(const char *instance, const char *stem, const char *name, char *pat
 int pin_lock(const char *instance);
 
 /*
+ * For an agent: one for what is attached, for two would share its events. One that is just ending
+ * is waited for, 3 s at most. Returns a descriptor to close, -ENOENT: not attached, -EBUSY, ....
+ */
+int pin_hold(const char *instance, const char *stem);
+
+/*
  * Opens a pinned map and checks its sizes. Returns its descriptor; -ENOENT: not attached; -EPERM;
  * -EPROTO: the sizes are of another version.
  */

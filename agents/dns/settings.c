@@ -86,22 +86,16 @@ static void set_defaults(struct settings *settings)
 	};
 }
 
-static int give(char **field, const char *value)
-{
-	if (!*field)
-		*field = strdup(value);
-	return *field ? 0 : -ENOMEM;
-}
-
 static int fill_in(struct settings *settings)
 {
 	if (!settings->listen.count) {
 		settings->listen.item[0] = strdup(":53");
 		settings->listen.count = settings->listen.item[0] ? 1 : 0;
 	}
-	return !settings->listen.count || give(&settings->database, DNS_STATE) ||
-			       give(&settings->control, DNS_CONTROL) ||
-			       give(&settings->log, "stderr") || give(&settings->log_level, "info")
+	return !settings->listen.count || conf_default(&settings->database, DNS_STATE) ||
+			       conf_default(&settings->control, DNS_CONTROL) ||
+			       conf_default(&settings->log, "stderr") ||
+			       conf_default(&settings->log_level, "info")
 		       ? -ENOMEM
 		       : 0;
 }

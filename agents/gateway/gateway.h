@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "../../maps/gateway.h"
+#include "../lib/ask.h"
 #include "../lib/map_sweep.h"
 #include "../lib/member.h"
 #include "../lib/tunnel_peers.h"
@@ -81,7 +82,7 @@ struct gateway {
 	int map[MAP_COUNT], lock_fd;
 	struct tunnel_peers *peers;
 	struct member *member;
-	struct msg_listener *control;
+	struct ask_server control;
 	struct metrics *metrics;
 	struct ring_buffer *ring;
 	struct event *ring_readable, *tick, *fast, *sweep;
@@ -93,8 +94,6 @@ struct gateway {
 	struct host host[GATEWAY_HOSTS];
 	struct waypoint waypoint[WAYPOINTS];
 	struct counters counters;
-	int argc; /* for SIGHUP */
-	char **argv;
 };
 
 uint64_t gateway_now_ms(void);
@@ -140,6 +139,6 @@ void sweep_free(struct gateway *g);
 int status_listen(struct gateway *g, char *error);
 void status_close(struct gateway *g);
 int status_command(const struct settings *settings);
-int gateway_run(int argc, char **argv, struct settings *settings);
+int gateway_run(const struct settings *settings);
 
 #endif

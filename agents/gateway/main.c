@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,39 +30,21 @@ static int fail(int status, const char *why)
 	return status;
 }
 
-static int join(const char *given, const struct settings *settings)
-{
-	char line[512], error[512];
-	int err = 0;
-
-	if (given && strcmp(given, "-"))
-		snprintf(line, sizeof(line), "%s", given);
-	else
-		err = conf_read_secret("-", line, sizeof(line));
-	if (err)
-		return fail(1, strerror(-err));
-	err = member_join(line, settings->credentials, error, sizeof(error));
-	explicit_bzero(line, sizeof(line));
-	if (err)
-		return fail(1, error);
-	printf("joined; the secret is in %s\n", settings->credentials);
-	return 0;
-}
-
 static int dispatch(int argc, char **argv, int words, struct settings *settings)
 {
 	const char *command = words < argc ? argv[words] : "";
 	int rest = argc - words - 1;
 
 	if (!strcmp(command, "join") && rest <= 1)
-		return join(rest ? argv[words + 1] : NULL, settings);
+		return member_join_command(PROGRAM, rest ? argv[words + 1] : NULL,
+					   settings->credentials);
 	if (!strcmp(command, "status") && !rest)
 		return status_command(settings);
 	if (strcmp(command, "run") || rest)
 		return fail(2, "one of join, run, status, help, version is needed; see --help");
 	if (log_open(PROGRAM, settings->log, settings->log_level))
 		return fail(2, "log is stderr or syslog, log-level error, warn, info or debug");
-	return gateway_run(argc, argv, settings);
+	return gateway_run(settings);
 }
 
 int main(int argc, char **argv)

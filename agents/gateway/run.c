@@ -3,13 +3,11 @@
  * end. */
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "../../maps/pin.h"
@@ -53,19 +51,16 @@ static void on_reload(void *arg)
 	log_info("hosts read again; the rest needs a restart");
 }
 
-/* Two agents would share the events, and end each other's tunnels. */
 static int lock_attached(struct gateway *g, char *error)
 {
-	char path[256];
-	int err = pin_path(g->settings.instance, "gateway", NULL, path, sizeof(path));
+	int fd = pin_hold(g->settings.instance, "gateway");
 
-	g->lock_fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (g->lock_fd < 0)
-		return 0; /* not attached: hosts_open() tells so */
-	if (!flock(g->lock_fd, LOCK_EX | LOCK_NB))
+	g->lock_fd = fd < 0 ? -1 : fd;
+	if (fd >= 0 || fd == -ENOENT) /* not attached: hosts_open() tells so */
 		return 0;
-	snprintf(error, ERROR_LEN, "another isthmus-gateway runs for it");
-	return -EBUSY;
+	snprintf(error, ERROR_LEN, "the gateway datapath: %s",
+		 fd == -EBUSY ? "another isthmus-gateway runs for it" : strerror(-fd));
+	return fd;
 }
 
 /* It is written again when a host gets a number. */
@@ -153,7 +148,7 @@ static int read_credentials(struct gateway *g, char *error)
 	return err;
 }
 
-int gateway_run(int argc, char **argv, struct settings *settings)
+int gateway_run(const struct settings *settings)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	struct daemon_signals *signals = NULL;
@@ -165,8 +160,6 @@ int gateway_run(int argc, char **argv, struct settings *settings)
 	memset(g->map, -1, sizeof(g->map));
 	g->lock_fd = -1;
 	g->settings = *settings;
-	g->argc = argc;
-	g->argv = argv;
 	daemon_raise_file_limit();
 	g->base = event_base_new();
 	err = g->base ? 0 : -ENOMEM;

@@ -42,37 +42,21 @@ const struct conf_option settings_table[] = {
 
 const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0]);
 
-static int give(char **field, const char *value)
-{
-	if (!*field)
-		*field = strdup(value);
-	return *field ? 0 : -ENOMEM;
-}
-
-/* DIRECTORY/gateway[-INSTANCE].SUFFIX, unless another one is given. */
-static int give_path(char **field, const char *directory, const char *suffix, const char *instance)
-{
-	bool named = instance && instance[0];
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/gateway%s%s.%s", directory, named ? "-" : "",
-		 named ? instance : "", suffix);
-	return give(field, path);
-}
-
 static int fill_in(struct settings *s)
 {
-	int err = give(&s->log, "stderr");
+	int err = conf_default(&s->log, "stderr");
 
 	if (!err)
-		err = give(&s->log_level, "info");
+		err = conf_default(&s->log_level, "info");
 	if (!err)
-		err = give(&s->hosts, HOSTS);
+		err = conf_default(&s->hosts, HOSTS);
 	if (!err)
-		err = give_path(&s->credentials, STATE_FOLDER, "secret", s->instance);
+		err = conf_default_path(&s->credentials, STATE_FOLDER, "gateway", s->instance,
+					"secret");
 	if (!err)
-		err = give_path(&s->state, STATE_FOLDER, "json", s->instance);
-	return err ? err : give_path(&s->control, RUN_FOLDER, "sock", s->instance);
+		err = conf_default_path(&s->state, STATE_FOLDER, "gateway", s->instance, "json");
+	return err ? err
+		   : conf_default_path(&s->control, RUN_FOLDER, "gateway", s->instance, "sock");
 }
 
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)

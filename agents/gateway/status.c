@@ -4,11 +4,9 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <linux/bpf.h>
 
@@ -17,9 +15,8 @@
 #include "../lib/metrics.h"
 #include "gateway.h"
 
-#define PROGRAM	    "isthmus-gateway"
-#define CLIENTS_MAX 16
-#define SHOWN_MAX   120 /* hosts and waypoints: an answer is one message */
+#define PROGRAM	  "isthmus-gateway"
+#define SHOWN_MAX 120 /* hosts and waypoints: an answer is one message */
 
 static json_t *counters_json(const struct gateway *g)
 {
@@ -70,35 +67,14 @@ static json_t *status_hosts(const struct gateway *g)
 	return array;
 }
 
-static json_t *status_json(struct gateway *g)
+static json_t *status_json(void *arg)
 {
+	struct gateway *g = arg;
+
 	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:o}", "server",
 			 (int)member_is_logged_in(g->member), "name", g->credentials.name, "flows",
 			 (int)g->flows, "hosts", status_hosts(g), "waypoints", waypoints_json(g),
 			 "counters", counters_json(g));
-}
-
-static void on_message(struct msg_conn *conn, json_t *message, void *arg)
-{
-	const char *op = "";
-
-	msg_get_string(message, "op", &op);
-	if (!strcmp(op, "status"))
-		msg_reply(conn, message, status_json(arg));
-	else
-		msg_reply_error(conn, message, "unknown-op", "status is known here");
-}
-
-static void on_closed(struct msg_conn *conn, const char *why, void *arg)
-{
-	(void)conn, (void)why, (void)arg;
-}
-
-static void on_accepted(struct msg_conn *conn, void *arg)
-{
-	static const struct msg_handler handler = { NULL, on_message, on_closed };
-
-	msg_conn_set_handler(conn, &handler, arg);
 }
 
 static void collect(struct evbuffer *out, void *arg)
@@ -116,20 +92,12 @@ static void collect(struct evbuffer *out, void *arg)
 
 int status_listen(struct gateway *g, char *error)
 {
-	char copy[4096];
+	int err;
 
-	snprintf(copy, sizeof(copy), "%s", g->settings.control);
-	if (mkdir(dirname(copy), 0755) && errno != EEXIST) {
-		snprintf(error, ERROR_LEN, "the folder of %s: %s", g->settings.control,
-			 strerror(errno));
-		return -EIO;
-	}
-	g->control = msg_listen_unix(g->base, g->settings.control, 0600, CLIENTS_MAX, on_accepted,
-				     g, error, ERROR_LEN);
-	if (!g->control)
-		return -EADDRINUSE;
-	if (!g->settings.metrics)
-		return 0;
+	g->control = (struct ask_server){ status_json, g, NULL };
+	err = ask_listen(&g->control, g->base, g->settings.control, error, ERROR_LEN);
+	if (err || !g->settings.metrics)
+		return err;
 	g->metrics = metrics_listen(g->base, g->settings.metrics, collect, g, error, ERROR_LEN);
 	return g->metrics ? 0 : -EIO;
 }
@@ -137,8 +105,7 @@ int status_listen(struct gateway *g, char *error)
 void status_close(struct gateway *g)
 {
 	metrics_free(g->metrics);
-	if (g->control)
-		msg_listener_free(g->control);
+	ask_close(&g->control);
 }
 
 /* ---- the command */

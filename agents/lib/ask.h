@@ -4,6 +4,7 @@
 #define ISTHMUS_AGENTS_ASK_H
 
 #include <jansson.h>
+#include <stddef.h>
 
 enum ask_status { ASK_DONE, ASK_FAILED, ASK_USAGE, ASK_NOT_RUNNING };
 
@@ -13,5 +14,22 @@ json_t *ask_daemon(const char *program, const char *path, json_t *message);
 int ask_check(const char *program, const json_t *answer);
 /* The answer without what belongs to the protocol, indented, to standard output. */
 void ask_print(json_t *answer);
+
+/* ---- the daemon's side: a control socket, mode 0600, with "status" as its one command */
+
+struct event_base;
+struct msg_listener;
+
+struct ask_server {
+	json_t *(*status)(void *arg); /* set by the caller, with arg */
+	void *arg;
+	struct msg_listener *listener;
+};
+
+/* Makes the folder, too. 0, or a negative errno with the reason in error; also if another has it.
+ */
+int ask_listen(struct ask_server *server, struct event_base *base, const char *path, char *error,
+	       size_t error_len);
+void ask_close(struct ask_server *server);
 
 #endif

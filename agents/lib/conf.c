@@ -348,6 +348,24 @@ void conf_help(const struct conf_option *table, size_t count)
 	}
 }
 
+int conf_default(char **field, const char *value)
+{
+	if (!*field)
+		*field = strdup(value);
+	return *field ? 0 : -ENOMEM;
+}
+
+int conf_default_path(char **field, const char *directory, const char *stem, const char *instance,
+		      const char *suffix)
+{
+	bool named = instance && instance[0];
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s%s%s.%s", directory, stem, named ? "-" : "",
+		 named ? instance : "", suffix);
+	return conf_default(field, path);
+}
+
 void conf_free(const struct conf_option *table, size_t count, void *settings)
 {
 	for (size_t i = 0; i < count; i++) {

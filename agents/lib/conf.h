@@ -46,6 +46,10 @@ int conf_arguments(int argc, char **argv, const struct conf_option *table, size_
 		   void *settings, char *error, size_t error_len);
 const char *conf_find_file(int argc, char **argv); /* the word after --config, or NULL */
 void conf_help(const struct conf_option *table, size_t count);
+/* Where an option was not given. 0 or -ENOMEM. The path: DIRECTORY/STEM[-INSTANCE].SUFFIX. */
+int conf_default(char **field, const char *value);
+int conf_default_path(char **field, const char *directory, const char *stem, const char *instance,
+		      const char *suffix);
 void conf_free(const struct conf_option *table, size_t count, void *settings);
 
 /*

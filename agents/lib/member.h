@@ -29,6 +29,8 @@ struct member_credentials {
 int member_parse(const char *line, struct member_credentials *credentials);
 /* The token of `line` becomes a secret in the file `path`, mode 0600. 0, or -1 with the reason. */
 int member_join(const char *line, const char *path, char *error, size_t error_len);
+/* `join [LINE]` of an agent, "-" or NULL: from standard input. Its exit status. */
+int member_join_command(const char *program, const char *line, const char *path);
 /* 0, -ENOENT (not joined yet), -EPERM (others may read it), -EINVAL (no such file's content). */
 int member_read(const char *path, struct member_credentials *credentials);
 

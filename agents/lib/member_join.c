@@ -225,3 +225,25 @@ int member_join(const char *line, const char *path, char *error, size_t error_le
 	explicit_bzero(&joining.credentials, sizeof(joining.credentials));
 	return joining.done && !err ? 0 : -1;
 }
+
+int member_join_command(const char *program, const char *given, const char *path)
+{
+	char line[LINE_LENGTH], error[512];
+	int err = 0;
+
+	if (given && strcmp(given, "-"))
+		snprintf(line, sizeof(line), "%s", given);
+	else
+		err = conf_read_secret("-", line, sizeof(line));
+	if (err)
+		snprintf(error, sizeof(error), "%s", strerror(-err));
+	else
+		err = member_join(line, path, error, sizeof(error));
+	explicit_bzero(line, sizeof(line));
+	if (err) {
+		fprintf(stderr, "%s: %s\n", program, error);
+		return 1;
+	}
+	printf("joined; the secret is in %s\n", path);
+	return 0;
+}

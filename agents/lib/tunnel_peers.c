@@ -416,15 +416,6 @@ bool tunnel_peers_is_up(const struct tunnel_peers *peers, uint32_t index)
 	return index < TUNNEL_PEERS && peers->peer[index].flags & TUNNEL_UP;
 }
 
-void tunnel_peers_keep(struct tunnel_peers *peers, const bool *known)
-{
-	for (uint32_t i = 0; i < TUNNEL_PEERS; i++)
-		if (!known[i] && tunnel_peers_is_up(peers, i)) {
-			tunnel_peers_down(peers, i);
-			tunnel_peers_retire(peers, i, 0, 0, true);
-		}
-}
-
 /* ---- start and end */
 
 const struct tunnel_conf *tunnel_peers_conf(const struct tunnel_peers *peers)

@@ -62,8 +62,6 @@ int tunnel_peers_use(struct tunnel_peers *peers, uint32_t index, const struct tu
 int tunnel_peers_move(struct tunnel_peers *peers, uint32_t index, const struct tunnel_place *place);
 void tunnel_peers_down(struct tunnel_peers *peers, uint32_t index);
 bool tunnel_peers_is_up(const struct tunnel_peers *peers, uint32_t index);
-/* Those that are up and not in `known` (of TUNNEL_PEERS), of an agent before: taken down. */
-void tunnel_peers_keep(struct tunnel_peers *peers, const bool *known);
 /* Each second: ends keys whose time is over. */
 void tunnel_peers_tick(struct tunnel_peers *peers);
 

@@ -2,17 +2,14 @@
 /* isthmus-portarp: start-up in one order, so that privileges are dropped before any network byte.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/if_packet.h>
@@ -28,8 +25,7 @@
 #include "restore.h"
 #include "state.h"
 
-#define PROGRAM	   "isthmus-portarp"
-#define LOCK_TRIES 30 /* 3 s */
+#define PROGRAM "isthmus-portarp"
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
@@ -122,29 +118,16 @@ static int open_packets(struct agent *agent, char *error, size_t error_len)
 	return 0;
 }
 
-/*
- * One agent for what is attached, wherever its control socket is: two would share the events. An
- * agent that is just ending is waited for.
- */
 static int lock_attached(struct agent *agent, char *error, size_t error_len)
 {
-	const struct timespec pause = { 0, 100 * 1000 * 1000 };
-	char path[256];
-	int err = pin_path(agent->settings.instance, "portarp", NULL, path, sizeof(path));
+	int fd = pin_hold(agent->settings.instance, "portarp");
 
-	agent->lock_fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (agent->lock_fd < 0)
-		return 0; /* not attached: maps_open() tells so */
-	for (int tries = 0; flock(agent->lock_fd, LOCK_EX | LOCK_NB); tries++) {
-		if (errno != EWOULDBLOCK || tries == LOCK_TRIES) {
-			err = -errno;
-			snprintf(error, error_len, "%s: another isthmus-portarp runs for it: %s",
-				 path, strerror(-err));
-			return err;
-		}
-		nanosleep(&pause, NULL);
-	}
-	return 0;
+	agent->lock_fd = fd < 0 ? -1 : fd;
+	if (fd >= 0 || fd == -ENOENT) /* not attached: maps_open() tells so */
+		return 0;
+	snprintf(error, error_len, "the portarp datapath: %s",
+		 fd == -EBUSY ? "another isthmus-portarp runs for it" : strerror(-fd));
+	return fd;
 }
 
 /* Everything that needs privileges; in this order. */

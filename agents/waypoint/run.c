@@ -2,13 +2,11 @@
 /* The daemon in one order: maps and sockets while it is root, fewer privileges, loop, end. */
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "../../maps/pin.h"
@@ -40,19 +38,16 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	daemon_status(status);
 }
 
-/* Two agents would share the events, and enter waits that the other does not know of. */
 static int lock_attached(struct waypoint *w, char *error)
 {
-	char path[256];
-	int err = pin_path(w->settings.instance, "waypoint", NULL, path, sizeof(path));
+	int fd = pin_hold(w->settings.instance, "waypoint");
 
-	w->lock_fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (w->lock_fd < 0)
-		return 0; /* not attached: bind_open() tells so */
-	if (!flock(w->lock_fd, LOCK_EX | LOCK_NB))
+	w->lock_fd = fd < 0 ? -1 : fd;
+	if (fd >= 0 || fd == -ENOENT) /* not attached: bind_open() tells so */
 		return 0;
-	snprintf(error, ERROR_LEN, "another isthmus-waypoint runs for it");
-	return -EBUSY;
+	snprintf(error, ERROR_LEN, "the waypoint datapath: %s",
+		 fd == -EBUSY ? "another isthmus-waypoint runs for it" : strerror(-fd));
+	return fd;
 }
 
 static void give_files(const struct waypoint *w)
@@ -142,7 +137,7 @@ static int read_credentials(struct waypoint *w, char *error)
 	return err;
 }
 
-int waypoint_run(int argc, char **argv, struct settings *settings)
+int waypoint_run(const struct settings *settings)
 {
 	struct waypoint *w = calloc(1, sizeof(*w));
 	struct daemon_signals *signals = NULL;
@@ -154,8 +149,6 @@ int waypoint_run(int argc, char **argv, struct settings *settings)
 	memset(w->map, -1, sizeof(w->map));
 	w->lock_fd = -1;
 	w->settings = *settings;
-	w->argc = argc;
-	w->argv = argv;
 	daemon_raise_file_limit();
 	w->base = event_base_new();
 	err = w->base ? settings_check(&w->settings, error, sizeof(error)) : -ENOMEM;

@@ -4,11 +4,9 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <linux/bpf.h>
 
@@ -17,9 +15,8 @@
 #include "../lib/metrics.h"
 #include "waypoint.h"
 
-#define PROGRAM	    "isthmus-waypoint"
-#define CLIENTS_MAX 16
-#define SHOWN_MAX   150 /* gateways: an answer is one message */
+#define PROGRAM	  "isthmus-waypoint"
+#define SHOWN_MAX 150 /* gateways: an answer is one message */
 
 static json_t *counters_json(const struct waypoint *w)
 {
@@ -62,36 +59,15 @@ static unsigned int running_waits(const struct waypoint *w)
 	return count;
 }
 
-static json_t *status_json(struct waypoint *w)
+static json_t *status_json(void *arg)
 {
+	struct waypoint *w = arg;
+
 	return json_pack("{s:b, s:i, s:i, s:i, s:i, s:o, s:o}", "server",
 			 (int)member_is_logged_in(w->member), "addresses", (int)w->address_count,
 			 "waits", (int)running_waits(w), "bindings", (int)w->binds, "bindings_max",
 			 (int)w->binds_max, "gateways", gateways_json(w), "counters",
 			 counters_json(w));
-}
-
-static void on_message(struct msg_conn *conn, json_t *message, void *arg)
-{
-	const char *op = "";
-
-	msg_get_string(message, "op", &op);
-	if (!strcmp(op, "status"))
-		msg_reply(conn, message, status_json(arg));
-	else
-		msg_reply_error(conn, message, "unknown-op", "status is known here");
-}
-
-static void on_closed(struct msg_conn *conn, const char *why, void *arg)
-{
-	(void)conn, (void)why, (void)arg;
-}
-
-static void on_accepted(struct msg_conn *conn, void *arg)
-{
-	static const struct msg_handler handler = { NULL, on_message, on_closed };
-
-	msg_conn_set_handler(conn, &handler, arg);
 }
 
 static void collect(struct evbuffer *out, void *arg)
@@ -111,20 +87,12 @@ static void collect(struct evbuffer *out, void *arg)
 
 int status_listen(struct waypoint *w, char *error)
 {
-	char copy[4096];
+	int err;
 
-	snprintf(copy, sizeof(copy), "%s", w->settings.control);
-	if (mkdir(dirname(copy), 0755) && errno != EEXIST) {
-		snprintf(error, ERROR_LEN, "the folder of %s: %s", w->settings.control,
-			 strerror(errno));
-		return -EIO;
-	}
-	w->control = msg_listen_unix(w->base, w->settings.control, 0600, CLIENTS_MAX, on_accepted,
-				     w, error, ERROR_LEN);
-	if (!w->control)
-		return -EADDRINUSE;
-	if (!w->settings.metrics)
-		return 0;
+	w->control = (struct ask_server){ status_json, w, NULL };
+	err = ask_listen(&w->control, w->base, w->settings.control, error, ERROR_LEN);
+	if (err || !w->settings.metrics)
+		return err;
 	w->metrics = metrics_listen(w->base, w->settings.metrics, collect, w, error, ERROR_LEN);
 	return w->metrics ? 0 : -EIO;
 }
@@ -132,8 +100,7 @@ int status_listen(struct waypoint *w, char *error)
 void status_close(struct waypoint *w)
 {
 	metrics_free(w->metrics);
-	if (w->control)
-		msg_listener_free(w->control);
+	ask_close(&w->control);
 }
 
 /* ---- the command */

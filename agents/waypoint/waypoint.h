@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "../../maps/waypoint.h"
+#include "../lib/ask.h"
 #include "../lib/map_sweep.h"
 #include "../lib/member.h"
 #include "../lib/setup.h"
@@ -115,7 +116,7 @@ struct waypoint {
 	struct member *member;
 	struct asks *asks;
 	struct state *state;
-	struct msg_listener *control;
+	struct ask_server control;
 	struct metrics *metrics;
 	struct ring_buffer *ring;
 	struct event *ring_readable, *tick, *sweep;
@@ -132,8 +133,6 @@ struct waypoint {
 	struct hop hop[HOPS_MAX];
 	unsigned int hop_count, hop_next;
 	struct counters counters;
-	int argc;
-	char **argv;
 	int lock_fd;
 };
 
@@ -182,6 +181,6 @@ void state_close(struct waypoint *w);
 int status_listen(struct waypoint *w, char *error);
 void status_close(struct waypoint *w);
 int status_command(const struct settings *settings);
-int waypoint_run(int argc, char **argv, struct settings *settings);
+int waypoint_run(const struct settings *settings);
 
 #endif
