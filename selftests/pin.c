@@ -165,6 +165,32 @@ static void test_lock_of_a_stranger(void **state)
 	close(fd);
 }
 
+/* One agent for what is attached: a second one is told, and one that comes after the first is not.
+ */
+static void test_hold(void **state)
+{
+	char path[128];
+	double before;
+	int fd;
+
+	(void)state;
+	assert_int_equal(pin_hold(instance, "pin_test"), -ENOENT);
+	assert_int_equal(pin_hold("a/b", "pin_test"), -EINVAL);
+	close(pin_lock(instance));
+	pin_path(instance, "pin_test", NULL, path, sizeof(path));
+	assert_int_equal(mkdir(path, 0755), 0);
+	fd = pin_hold(instance, "pin_test");
+	assert_true(fd >= 0);
+	before = seconds();
+	assert_int_equal(pin_hold(instance, "pin_test"), -EBUSY);
+	assert_true(seconds() - before > 2.5 && seconds() - before < 8);
+	close(fd);
+	fd = pin_hold(instance, "pin_test");
+	assert_true(fd >= 0);
+	close(fd);
+	rmdir(path);
+}
+
 static void test_open_map(void **state)
 {
 	int lock = pin_lock(instance);
@@ -215,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_lock_of_removed_directory),
 		cmocka_unit_test(test_lock_of_a_stranger),
 		cmocka_unit_test(test_open_map),
+		cmocka_unit_test(test_hold),
 	};
 
 	return cmocka_run_group_tests(tests, make_name, remove_directories);
