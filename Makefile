@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-DATAPATHS := splice portarp waypoint gateway
+DATAPATHS := splice portarp waypoint gateway onetime
 AGENTS    := broker translator peer dns portarp dhcp waypoint gateway
 
 # make demo | demo-portarp | demo-waypoint | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean

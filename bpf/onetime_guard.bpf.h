@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * At the ingress of a pool's device: of what is for its addresses only packets of sessions pass,
+ * and first packets, which take their address (paper II.A, II.B.3). All else is refused here, so
+ * that no wildcard listener is reached through the AnyIP route.
+ */
+#ifndef ISTHMUS_BPF_ONETIME_GUARD_H
+#define ISTHMUS_BPF_ONETIME_GUARD_H
+
+#include "onetime_nd.bpf.h"
+#include "onetime_port.bpf.h"
+
+enum parsed { PARSED_OTHER, PARSED_PORTS, PARSED_ICMP, PARSED_PROTOCOL, PARSED_ARP };
+
+static __always_inline enum parsed guard_parse(struct __sk_buff *skb, struct packet *p)
+{
+	const struct ipv6hdr *ip6;
+
+	if (parse_packet(skb, HOOK_TC, p))
+		return PARSED_PORTS;
+	if (p->ethertype == bpf_htons(ETH_P_ARP))
+		return PARSED_ARP;
+	if (!p->l4)
+		return PARSED_OTHER;
+	/* Only where it stands right behind the IP header: errors and neighbour messages do. */
+	ip6 = p->l3;
+	if (p->ethertype == bpf_htons(ETH_P_IPV6) &&
+	    (void *)(ip6 + 1) <= hook_data_end(skb, HOOK_TC) && ip6->nexthdr == IPPROTO_ICMPV6)
+		return PARSED_ICMP;
+	if (p->ethertype == bpf_htons(ETH_P_IP) && p->flow.proto == IPPROTO_ICMP && !p->fragment)
+		return PARSED_ICMP;
+	return PARSED_PROTOCOL;
+}
+
+/* ---- the first packet */
+
+static __always_inline bool listener_is_there(__u32 index)
+{
+	struct bpf_sock *sock = bpf_map_lookup_elem(&onetime_listen, &index);
+
+	if (!sock)
+		return false;
+	bpf_sk_release(sock);
+	return true;
+}
+
+/* Replies of an unconnected UDP listener are to come from the address that was asked. */
+static __always_inline void note_udp_peer(const struct onetime_addr *addr,
+					  const struct isthmus_addr *local)
+{
+	struct onetime_udp_key key = { .peer = addr->peer, .peer_port = addr->peer_port };
+	__u32 index = addr->listener;
+	const struct onetime_listener *listener = bpf_map_lookup_elem(&onetime_listener, &index);
+
+	if (!listener)
+		return;
+	key.cookie = listener->cookie;
+	bpf_map_update_elem(&onetime_udp, &key, local, BPF_ANY);
+}
+
+static __always_inline void tell_claimed(const struct packet *p, const struct onetime_addr *addr,
+					 __u64 now_ns)
+{
+	struct onetime_event event = {
+		.time_ns = now_ns,
+		.kind = ONETIME_EVENT_CLAIMED,
+		.addr = p->flow.local,
+		.peer = p->flow.remote,
+		.listener = addr->listener,
+	};
+
+	event_send(&event);
+}
+
+static __always_inline bool is_first(const struct packet *p)
+{
+	return p->flow.proto == IPPROTO_UDP ||
+	       (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
+static __always_inline enum onetime_reason may_claim(const struct packet *p,
+						     const struct onetime_addr *addr)
+{
+	if (p->fragment == FRAGMENT_LATER)
+		return ONETIME_FRAGMENT;
+	if (p->flow.proto != addr->proto)
+		return ONETIME_WRONG_PORT;
+	if (!is_first(p))
+		return ONETIME_NO_SYN;
+	if (addr->only_bits && !prefix_has(&addr->only, addr->only_bits, &p->flow.remote))
+		return ONETIME_NOT_FOR;
+	if (addr->mode == ONETIME_AWARE && p->flow.local_port != addr->port)
+		return ONETIME_WRONG_PORT;
+	return listener_is_there(addr->listener) ? ONETIME_CLAIMED : ONETIME_NO_LISTENER;
+}
+
+static __always_inline enum onetime_reason claim(const struct onetime_conf *conf,
+						 const struct packet *p, struct onetime_addr *addr,
+						 __u64 now_ns)
+{
+	enum onetime_reason reason = may_claim(p, addr);
+	bool tcp = p->flow.proto == IPPROTO_TCP;
+
+	if (reason != ONETIME_CLAIMED)
+		return reason;
+	if (!state_step(addr, ONETIME_STATE_PENDING, ONETIME_STATE_TAKING))
+		return ONETIME_TAKEN;
+	addr->peer = p->flow.remote;
+	addr->peer_port = addr->wire_peer_port = p->flow.remote_port;
+	addr->port = addr->wire_port = p->flow.local_port;
+	addr->since_ns = now_ns;
+	addr->until_ns = now_ns + (tcp ? conf->claim_ns : conf->udp_ns);
+	state_taken(addr, tcp ? ONETIME_STATE_CLAIMED : ONETIME_STATE_LIVE);
+	if (!tcp)
+		note_udp_peer(addr, &p->flow.local);
+	tell_claimed(p, addr, now_ns);
+	return ONETIME_CLAIMED;
+}
+
+/* ---- later ones */
+
+/* Does it come from the session's other end? Of its ports, those that the mode looks at. */
+static __always_inline enum onetime_reason is_of(const struct packet *p,
+						 const struct onetime_addr *addr)
+{
+	if (!address_equal(&addr->peer, &p->flow.remote) || addr->proto != p->flow.proto)
+		return ONETIME_TAKEN;
+	if (p->fragment == FRAGMENT_LATER || addr->mode < ONETIME_L2)
+		return ONETIME_SESSION;
+	if (addr->peer_port != p->flow.remote_port)
+		return ONETIME_TAKEN;
+	if (addr->mode == ONETIME_AWARE && addr->port && addr->port != p->flow.local_port)
+		return ONETIME_WRONG_PORT;
+	return ONETIME_SESSION;
+}
+
+/* Written once in a while: other CPUs read the same line with each packet. */
+static __always_inline void keep_udp(struct onetime_addr *addr, const struct onetime_conf *conf,
+				     __u64 now_ns)
+{
+	if (addr->proto == IPPROTO_UDP && addr->state == ONETIME_STATE_LIVE &&
+	    addr->until_ns < now_ns + conf->udp_ns - conf->udp_ns / 8)
+		addr->until_ns = now_ns + conf->udp_ns;
+}
+
+static __always_inline enum onetime_reason session(struct __sk_buff *skb,
+						   const struct onetime_conf *conf,
+						   const struct packet *p,
+						   struct onetime_addr *addr, __u64 now_ns)
+{
+	enum onetime_reason reason = is_of(p, addr);
+
+	if (reason != ONETIME_SESSION)
+		return reason;
+	keep_udp(addr, conf, now_ns);
+	return port_in(skb, p, addr) ? ONETIME_SEND_FAILED : ONETIME_SESSION;
+}
+
+static __always_inline enum onetime_reason guard_ports(struct __sk_buff *skb,
+						       const struct onetime_conf *conf,
+						       const struct packet *p,
+						       struct onetime_addr *addr, __u64 now_ns)
+{
+	if (p->bad)
+		return ONETIME_MALFORMED;
+	switch (onetime_state_at(addr, now_ns)) {
+	case ONETIME_STATE_RESERVED:
+		return ONETIME_NOT_OURS_YET;
+	case ONETIME_STATE_PENDING:
+		return claim(conf, p, addr, now_ns);
+	case ONETIME_STATE_TAKING:
+		return ONETIME_TAKEN;
+	case ONETIME_STATE_CLOSING:
+		/* A new SYN would wake the kernel's TIME-WAIT. */
+		if (p->flow.proto == IPPROTO_TCP && p->tcp_flags & TCP_SYN)
+			return ONETIME_ENDED;
+		return session(skb, conf, p, addr, now_ns);
+	case ONETIME_STATE_CLAIMED:
+	case ONETIME_STATE_LIVE:
+		if (addr->use == ONETIME_MANY)
+			return port_many_in(skb, p, addr);
+		return session(skb, conf, p, addr, now_ns);
+	default:
+		return addr->state == ONETIME_STATE_PENDING ? ONETIME_EXPIRED : ONETIME_FREE;
+	}
+}
+
+/* ---- the whole */
+
+/* Reset: the kernel answers, for sk_lookup refuses the packet too. Never where a socket in
+ * TIME-WAIT would answer otherwise. */
+static __always_inline enum onetime_reason refuse(const struct packet *p,
+						  enum onetime_reason reason)
+{
+	const struct onetime_pool *pool;
+
+	switch (reason) {
+	case ONETIME_FREE:
+	case ONETIME_NOT_OURS_YET:
+	case ONETIME_TAKEN:
+	case ONETIME_NOT_FOR:
+	case ONETIME_NO_SYN:
+	case ONETIME_NO_LISTENER:
+	case ONETIME_WRONG_PORT:
+	case ONETIME_EXPIRED:
+		pool = pool_of(&p->flow.local);
+		if (!pool || !(pool->flags & ONETIME_POOL_RESET))
+			return reason;
+		note(reason);
+		return ONETIME_REFUSED_RST;
+	default:
+		return reason;
+	}
+}
+
+static __always_inline enum onetime_reason guard_stranger(const struct packet *p,
+							  enum parsed parsed)
+{
+	if (pool_of(&p->flow.local)) {
+		if (parsed == PARSED_PORTS)
+			return refuse(p, p->bad ? ONETIME_MALFORMED : ONETIME_FREE);
+		return parsed == PARSED_ICMP ? ONETIME_ICMP_DROPPED : ONETIME_PROTOCOL;
+	}
+	return pool_of(&p->flow.remote) ? ONETIME_SPOOFED : ONETIME_OTHER;
+}
+
+static __always_inline enum onetime_reason
+guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *egress)
+{
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	enum onetime_reason reason;
+	struct onetime_addr *addr;
+	struct packet p = {};
+	enum parsed parsed = guard_parse(skb, &p);
+
+	if (parsed == PARSED_ARP)
+		return arp_in(skb, &p, now_ns);
+	if (parsed == PARSED_OTHER)
+		return ONETIME_OTHER;
+	if (parsed == PARSED_ICMP && p.ethertype == bpf_htons(ETH_P_IPV6)) {
+		reason = nd_in(skb, &p, conf, egress, now_ns);
+		if (reason != ONETIME_OTHER)
+			return reason;
+	}
+	addr = bpf_map_lookup_elem(&onetime_addr, &p.flow.local);
+	if (!addr)
+		return guard_stranger(&p, parsed);
+	if (parsed == PARSED_ICMP)
+		return port_icmp(skb, &p, addr, now_ns);
+	if (parsed == PARSED_PROTOCOL)
+		return ONETIME_PROTOCOL;
+	return refuse(&p, guard_ports(skb, conf, &p, addr, now_ns));
+}
+
+/* What leaves: of a session, with the ports that the other end looks for. */
+static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
+{
+	struct onetime_addr *addr;
+	struct packet p = {};
+
+	if (!parse_packet(skb, HOOK_TC, &p))
+		return ONETIME_OTHER;
+	/* This packet's source is `remote` to the parser, and ours. */
+	addr = bpf_map_lookup_elem(&onetime_addr, &p.flow.remote);
+	if (!addr)
+		return ONETIME_OTHER;
+	/* A reset of what was refused, of no session, goes as it is. */
+	if (addr->use != ONETIME_MANY && !address_equal(&addr->peer, &p.flow.local))
+		return ONETIME_OTHER;
+	if (addr->use == ONETIME_EA && !addr->port)
+		addr->port = addr->wire_port = p.flow.remote_port;
+	return port_out(skb, &p, addr) ? ONETIME_SEND_FAILED : ONETIME_SENT;
+}
+
+#endif
