@@ -25,12 +25,13 @@ static __always_inline enum verdict onetime_verdict(enum onetime_reason reason)
 	}
 }
 
-static __always_inline int finish(struct __sk_buff *skb, enum onetime_reason reason,
+/* bytes: as it came, for an answer has a length of its own. */
+static __always_inline int finish(struct __sk_buff *skb, __u32 bytes, enum onetime_reason reason,
 				  const struct egress *egress)
 {
 	enum verdict verdict = onetime_verdict(reason);
 
-	count_packet(&onetime_stats, reason, hook_packets(skb, HOOK_TC), hook_length(skb, HOOK_TC));
+	count_packet(&onetime_stats, reason, hook_packets(skb, HOOK_TC), bytes);
 	if (verdict == VERDICT_SEND)
 		return bpf_redirect(egress->ifindex, egress->flags);
 	return verdict_code(HOOK_TC, verdict);
@@ -40,11 +41,12 @@ SEC("tc")
 int onetime_in(struct __sk_buff *skb)
 {
 	struct egress egress = { .ifindex = skb->ifindex };
+	__u32 bytes = hook_length(skb, HOOK_TC);
 	const struct onetime_conf *conf = conf_get();
 
 	if (!conf)
 		return TC_ACT_SHOT;
-	return finish(skb, guard_in(skb, conf, &egress), &egress);
+	return finish(skb, bytes, guard_in(skb, conf, &egress), &egress);
 }
 
 SEC("tc")
@@ -52,7 +54,7 @@ int onetime_out(struct __sk_buff *skb)
 {
 	struct egress egress = {};
 
-	return finish(skb, guard_out(skb), &egress);
+	return finish(skb, hook_length(skb, HOOK_TC), guard_out(skb), &egress);
 }
 
 SEC("sk_lookup")

@@ -87,6 +87,13 @@ struct {
 } onetime_stats SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ONETIME_LINKS);
+	__type(key, __u32);
+	__type(value, struct onetime_told);
+} onetime_told SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, ONETIME_EVENT_BYTES);
 } onetime_event SEC(".maps");

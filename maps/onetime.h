@@ -20,6 +20,7 @@
  *   onetime_flow      onetime_flow_key     onetime_flow       BPF                   LRU
  *   onetime_user      __u32 uid            __u32 1            loader                refused
  *   onetime_stats     onetime_reason       isthmus_count      BPF, per CPU          -
+ *   onetime_told      link (array)         onetime_told       BPF                   -
  *   onetime_event     -                    onetime_event      BPF (ring buffer)     lost, counted
  *
  * States go one way (enum onetime_state), and each step is one compare-and-swap of the state: who
@@ -93,6 +94,7 @@
 	X(ND_SILENT, DROP, "neighbour solicitation or ARP for any other one: not answered")        \
 	X(ND_CONFLICT, DROP, "another host says that an address of a pool is its own")             \
 	X(ND_BAD, DROP, "a neighbour message that RFC 4861 7.1 refuses")                           \
+	X(ND_UNTOLD, NONE, "conflicts, of too many a second, that the agent was not told of")      \
 	X(ARP_PASSED, PASS, "ARP for an address in use: the kernel answers")                       \
 	X(LOOKED_UP, NONE, "sk_lookup: given to its listener")                                     \
 	X(LOOKUP_REFUSED, NONE, "sk_lookup: no such session")                                      \
@@ -295,7 +297,7 @@ struct onetime_flow {
 
 enum onetime_event_kind {
 	ONETIME_EVENT_CLAIMED = 1, /* the agent prepares another one for the listener */
-	ONETIME_EVENT_CONFLICT,	   /* another host, `mac`, says that `addr` is its own */
+	ONETIME_EVENT_CONFLICT,	   /* another host, `mac`, says or asks whether `addr` is its own */
 	ONETIME_EVENT_EMPTY,	   /* no EA was left */
 };
 
@@ -310,5 +312,16 @@ struct onetime_event {
 };
 
 _Static_assert(sizeof(struct onetime_event) == 56, "onetime_event is an ABI");
+
+/* How many conflicts a link told in this second: a flood of neighbour messages is to cost the agent
+ * nothing. Those about addresses with an entry do not wait for those about free ones. */
+#define ONETIME_CONFLICTS 16
+
+struct onetime_told {
+	__u64 since_ns[2]; /* free or dead, others */
+	__u32 told[2];
+};
+
+_Static_assert(sizeof(struct onetime_told) == 24, "onetime_told is an ABI");
 
 #endif
