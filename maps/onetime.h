@@ -198,22 +198,23 @@ enum onetime_use {
 	ONETIME_MANY,	 /* a server's, for many sessions (table I, U(*)): always LIVE */
 };
 
+/* In the order of how often they are read: the first 56 bytes are all that a packet needs. */
 struct onetime_addr {
 	__u32 state;		/* enum onetime_state; changed by compare-and-swap alone */
 	__u8 use;		/* enum onetime_use */
 	__u8 mode;		/* enum onetime_mode */
 	__u8 proto;		/* of the session; SSA before: what its listener is */
 	__u8 only_bits;		/* SSA: who may take it is in only/only_bits; 0 = all */
-	__u32 pool;		/* onetime_pool.number */
 	__u32 listener;		/* SSA, MANY: index of onetime_listener */
+	__u32 pool;		/* onetime_pool.number */
 	__be16 port, peer_port; /* the socket's; SSA before, if aware: the one to be used */
 	__be16 wire_port, wire_peer_port; /* of the last packet that came */
 	struct isthmus_addr peer;	  /* the session's other end */
-	struct isthmus_addr only;	  /* a prefix of isthmus_addr's bits */
 	__u64 until_ns;
-	__u64 since_ns; /* it has this state since then */
-	__u64 cookie;	/* EA: of its socket */
-	__u64 serial;	/* the agent's own */
+	__u64 since_ns;		  /* it has this state since then */
+	__u64 cookie;		  /* EA: of its socket */
+	__u64 serial;		  /* the agent's own */
+	struct isthmus_addr only; /* a prefix of isthmus_addr's bits */
 };
 
 _Static_assert(sizeof(struct onetime_addr) == 88, "onetime_addr is an ABI");
