@@ -118,6 +118,19 @@ int onetime_user_sendmsg4(struct bpf_sock_addr *ctx)
 	return client_sendmsg(ctx, SERVER_AF_INET, true);
 }
 
+/* The server's, always attached: a listener answers from the address that was asked. */
+SEC("cgroup/sendmsg6")
+int onetime_reply_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return client_reply(ctx, SERVER_AF_INET6);
+}
+
+SEC("cgroup/sendmsg4")
+int onetime_reply_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return client_reply(ctx, SERVER_AF_INET);
+}
+
 SEC("cgroup/sock_release")
 int onetime_release(struct bpf_sock *sock)
 {

@@ -19,6 +19,12 @@ static __always_inline int client_sendmsg(struct bpf_sock_addr *ctx, int family,
 	return CLIENT_ALLOW;
 }
 
+/* Of listeners alone. */
+static __always_inline int client_reply(struct bpf_sock_addr *ctx, int family)
+{
+	return CLIENT_ALLOW;
+}
+
 static __always_inline int client_release(struct bpf_sock *sock)
 {
 	return CLIENT_ALLOW;

@@ -66,6 +66,13 @@ struct {
 } onetime_udp SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct onetime_socket);
+} onetime_socket SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, ONETIME_FLOWS);
 	__type(key, struct onetime_flow_key);

@@ -17,6 +17,7 @@
  *   onetime_listen    index (sockmap)      a socket           agent; kernel removes refused
  *   onetime_ea6, _ea4 - (queue)            isthmus_addr       agent fills, BPF pops -
  *   onetime_udp       onetime_udp_key      onetime_udp        BPF                   LRU
+ *   onetime_socket    a socket (storage)   onetime_socket     BPF; ends with it     bind fails
  *   onetime_flow      onetime_flow_key     onetime_flow       BPF                   LRU
  *   onetime_user      __u32 uid            __u32 1            loader                refused
  *   onetime_stats     onetime_reason       isthmus_count      BPF, per CPU          -
@@ -104,7 +105,10 @@
 	X(EA_BOUND, NONE, "connects that got an EA")                                               \
 	X(EA_KEPT, NONE, "connects of a socket that had its EA already")                           \
 	X(EA_SENT, NONE, "first datagrams of an unconnected socket that got an EA")                \
-	X(EA_OUTSIDE, NONE, "connects to loopback, link or multicast addresses: left alone")       \
+	X(EA_OUTSIDE, NONE, "connects to loopback, link, multicast; no TCP or UDP: left alone")    \
+	X(EA_NO_POOL, NONE, "IPv4 connects while no IPv4 pool is for clients: left alone")         \
+	X(EA_SERVER, NONE, "datagrams from a port that is no automatic one: left alone")           \
+	X(EA_REPLY, NONE, "datagrams of a listener: sent from the address that was asked")         \
 	X(EA_EMPTY_REFUSED, NONE, "strict: connects refused, no EA is prepared")                   \
 	X(EA_EMPTY_PASSED, NONE, "lenient: connects without one, no EA is prepared")               \
 	X(EA_BOUND_REFUSED, NONE, "strict: connects refused, the program bound an address itself") \
@@ -141,7 +145,8 @@ struct onetime_conf {
 	__u64 claim_ns, linger_ns, udp_ns;
 	__u16 port_low, port_high; /* the kernel's automatic ports: those of a UDP client */
 	__u8 strict;		   /* a connect that gets no EA is refused */
-	__u8 pad[3];
+	__u8 client6, client4;	   /* pools for clients (ONETIME_POOL_CLIENT) of each family */
+	__u8 pad;
 	struct onetime_link link[ONETIME_LINKS];
 };
 
@@ -166,8 +171,9 @@ enum onetime_mode {
 };
 
 /* onetime_pool.flags */
-#define ONETIME_POOL_RESET 0x01 /* the refused are told: RST, port unreachable; else silence */
-#define ONETIME_POOL_V4	   0x02
+#define ONETIME_POOL_RESET  0x01 /* the refused are told: RST, port unreachable; else silence */
+#define ONETIME_POOL_V4	    0x02
+#define ONETIME_POOL_CLIENT 0x04 /* EAs are made of it */
 
 struct onetime_pool {
 	__u32 number;  /* of the pool: its place among onetime_addr.pool */
@@ -278,6 +284,18 @@ _Static_assert(sizeof(struct onetime_udp_key) == 32, "onetime_udp_key is an ABI"
 struct onetime_udp {
 	struct isthmus_addr addr;
 };
+
+/* ---- a client's socket: what its end ends */
+
+#define ONETIME_SOCKET_EAS 16 /* the oldest one of more ends by idleness alone */
+
+struct onetime_socket {
+	struct isthmus_addr bound; /* by us, not by the program; zero = none */
+	struct isthmus_addr ea[ONETIME_SOCKET_EAS];
+	__u32 next;
+};
+
+_Static_assert(sizeof(struct onetime_socket) == 276, "onetime_socket is an ABI");
 
 /* ---- sessions of ONETIME_MANY: ports are ignored there, too */
 
