@@ -10,6 +10,7 @@
 
 #include "attach.h"
 #include "bpf/portarp.skel.h"
+#include "cgroup.h"
 #include "machine.h"
 #include "pins.h"
 #include "portarp_attach.h"
@@ -214,46 +215,6 @@ int portarp_run_exchange(const struct portarp_run *run, const struct portarp_lin
 }
 
 /* ---- the host's binds */
-
-/* The kernel writes space, tab, newline and backslash of a path as \ooo. */
-static void unescape(char *text)
-{
-	char *to = text;
-
-	for (const char *from = text; *from; to++) {
-		unsigned int code;
-
-		if (*from == '\\' && sscanf(from + 1, "%3o", &code) == 1) {
-			*to = code;
-			from += 4;
-		} else {
-			*to = *from++;
-		}
-	}
-	*to = 0;
-}
-
-/* The mount point of the unified hierarchy, from /proc/self/mountinfo. */
-static int cgroup_mount(char path[512])
-{
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-	char *line = NULL;
-	size_t room = 0;
-	int err = -ENOENT;
-
-	while (mounts && err && getline(&line, &room, mounts) > 0) {
-		const char *kind = strstr(line, " - cgroup2 ");
-
-		if (kind && sscanf(line, "%*s %*s %*s %*s %511s", path) == 1)
-			err = 0;
-	}
-	free(line);
-	if (mounts)
-		fclose(mounts);
-	if (!err)
-		unescape(path);
-	return err;
-}
 
 static int put_bind(const struct portarp_run *run, const struct program *program, int cgroup)
 {
