@@ -129,13 +129,17 @@ enum onetime_reason {
 struct onetime_link {
 	__u32 ifindex; /* 0 = no link here */
 	__u8 mac[6];
-	__u8 tc; /* enum put_tc */
-	__u8 pad;
+	__u8 tc;       /* enum put_tc */
+	__u8 allmulti; /* it takes every multicast frame because of us */
 	__u32 in_handle, out_handle;
 	__u16 in_priority, out_priority;
 };
 
 _Static_assert(sizeof(struct onetime_link) == 24, "onetime_link is an ABI");
+
+/* onetime_conf.nonlocal: net.ipv6.ip_nonlocal_bind and net.ipv4.ip_nonlocal_bind, set by us. */
+#define ONETIME_NONLOCAL_6 0x01
+#define ONETIME_NONLOCAL_4 0x02
 
 struct onetime_conf {
 	__u32 abi;
@@ -146,7 +150,7 @@ struct onetime_conf {
 	__u16 port_low, port_high; /* the kernel's automatic ports: those of a UDP client */
 	__u8 strict;		   /* a connect that gets no EA is refused */
 	__u8 client6, client4;	   /* pools for clients (ONETIME_POOL_CLIENT) of each family */
-	__u8 pad;
+	__u8 nonlocal;		   /* ONETIME_NONLOCAL_: to be taken back */
 	struct onetime_link link[ONETIME_LINKS];
 };
 
@@ -174,9 +178,10 @@ enum onetime_mode {
 #define ONETIME_POOL_RESET  0x01 /* the refused are told: RST, port unreachable; else silence */
 #define ONETIME_POOL_V4	    0x02
 #define ONETIME_POOL_CLIENT 0x04 /* EAs are made of it */
+#define ONETIME_POOL_READY  0x08 /* its addresses are local: nothing is given out before */
 
 struct onetime_pool {
-	__u32 number;  /* of the pool: its place among onetime_addr.pool */
+	__u32 number;  /* 1 to ONETIME_POOLS: its place among onetime_addr.pool */
 	__u32 ifindex; /* the device on whose link its addresses are */
 	__u8 mode;     /* enum onetime_mode: of addresses unless told otherwise */
 	__u8 flags;    /* ONETIME_POOL_ */
