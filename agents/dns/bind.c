@@ -9,113 +9,37 @@
 #include "../lib/log.h"
 #include "dns.h"
 
-#define HELD_MAX     65536 /* a serial's low 16 bits are the place */
-#define FORGET_MS    3000  /* 5.1 */
+#define HELD_MAX     65536
+#define FORGET_MS    3000 /* 5.1 */
 #define TICK_MS	     50
 #define RECEIVED_MAX 512 /* datagrams before others have their turn */
 #define AGAIN_MS     50
 #define ADDRESS6_TTL 60 /* no binding is needed; as long as a waypoint may need to vanish */
 #define DISTRIBUTION 12 /* how long initiators took: up to 2^n ms */
-#define CACHE_MAX    64 /* of held[] that are kept for the next ones */
 
 static const unsigned int again_ms[] = { 200, 600, 1400 };
 
-struct held {
-	TAILQ_ENTRY(held) link;
-	struct bind_client client;
+struct bound {
+	struct held base;
 	struct wanted wanted;
 	struct chosen chosen;
-	unsigned int next;  /* candidate that is asked */
-	unsigned int sends; /* of its SETUP; 0: waits for an address to be free */
-	bool waiting;	    /* one of those that were asked waits for somebody else */
-	uint64_t serial, began_ms, asked_ms, due_ms; /* asked: the candidate, for the first time */
+	unsigned int next;	   /* candidate that is asked */
+	unsigned int sends;	   /* of its SETUP; 0: waits for an address to be free */
+	bool waiting;		   /* one of those that were asked waits for somebody else */
+	uint64_t asked_ms, due_ms; /* asked: the candidate, for the first time */
 	struct setup ask;
-	struct wire_set *bound;
-	uint8_t scope;
-	uint16_t len;
-	uint8_t question[WIRE_QUERY_MAX];
+	struct wire_set *set;
 };
 
 struct bindings {
 	struct dns *dns;
-	TAILQ_HEAD(held_list, held) list; /* oldest first */
-	struct held *held[HELD_MAX];
-	struct held *spare[CACHE_MAX];
-	unsigned int count, spares, next_place;
-	uint64_t counter;
+	struct holds *holds;
 	struct event *tick;
 	struct bind_limits *limits;
 	uint64_t asked, sent_again, accepted, rejected, forgotten, failed, full, proven_first,
 		limited, answered6, bad, late;
 	uint64_t took[DISTRIBUTION + 1];
 };
-
-/* ---- memory: a held question is large, and there may be tens of thousands a second */
-
-static struct held *take_spare(struct bindings *bindings)
-{
-	return bindings->spares ? bindings->spare[--bindings->spares] : malloc(sizeof(struct held));
-}
-
-static void give_spare(struct bindings *bindings, struct held *held)
-{
-	if (bindings->spares < CACHE_MAX)
-		bindings->spare[bindings->spares++] = held;
-	else
-		free(held);
-}
-
-/* A place in held[], which the serial tells. */
-static bool take_place(struct bindings *bindings, struct held *held)
-{
-	for (unsigned int i = 0; i < HELD_MAX; i++) {
-		unsigned int place = bindings->next_place++ & (HELD_MAX - 1);
-
-		if (bindings->held[place])
-			continue;
-		bindings->held[place] = held;
-		held->serial = ++bindings->counter << 16 | place;
-		return true;
-	}
-	return false;
-}
-
-static void release(struct bindings *bindings, struct held *held)
-{
-	TAILQ_REMOVE(&bindings->list, held, link);
-	bindings->held[held->serial & (HELD_MAX - 1)] = NULL;
-	bindings->count--;
-	wire_set_free(held->bound);
-	give_spare(bindings, held);
-}
-
-/* ---- answers */
-
-static void reply(struct bindings *bindings, struct held *held,
-		  const struct answer_binding *binding)
-{
-	struct dns *dns = bindings->dns;
-	const struct answer_client client = { .address = (struct sockaddr *)&held->client.address,
-					      .tcp = held->client.tcp != NULL,
-					      .now = dns_now(),
-					      .now_ms = dns_now_ms(),
-					      .binding = binding };
-	const uint8_t *bytes;
-	size_t len = answer(&dns->server, &client, held->question, held->len, &bytes);
-
-	if (held->client.tcp)
-		tcp_reply(held->client.tcp, bytes, len);
-	else if (len)
-		udp_reply(dns, &held->client, bytes, len);
-}
-
-static void fail(struct bindings *bindings, struct held *held, enum answer_result result)
-{
-	const struct answer_binding binding = { .result = result };
-
-	reply(bindings, held, &binding);
-	release(bindings, held);
-}
 
 /* ---- SETUP */
 
@@ -126,12 +50,12 @@ static void queue(struct waypoint *waypoint, const uint8_t bytes[SETUP_BYTES])
 	memcpy(waypoint->queue[waypoint->queued++], bytes, SETUP_BYTES);
 }
 
-static void send_setup(struct bindings *bindings, struct held *held)
+static void send_setup(struct bindings *bindings, struct bound *held)
 {
 	struct candidate *to = &held->chosen.candidate[held->next];
 	uint8_t bytes[SETUP_BYTES];
 
-	held->ask.serial = held->serial;
+	held->ask.serial = held->base.serial;
 	held->ask.waypoint = to->waypoint->address[to->address].address;
 	held->ask.gateway = to->gateway;
 	held->ask.host = to->host;
@@ -146,15 +70,8 @@ static void send_setup(struct bindings *bindings, struct held *held)
 	queue(to->waypoint, bytes);
 }
 
-/* Under one serial one thing is asked. */
-static bool renumber(struct bindings *bindings, struct held *held)
-{
-	bindings->held[held->serial & (HELD_MAX - 1)] = NULL;
-	return take_place(bindings, held);
-}
-
 /* Asks the addresses in their order; if all of those that there are wait, once more later. */
-static void ask(struct bindings *bindings, struct held *held)
+static void ask(struct bindings *bindings, struct bound *held)
 {
 	uint64_t now = dns_now_ms();
 
@@ -168,21 +85,21 @@ static void ask(struct bindings *bindings, struct held *held)
 	}
 	if (!held->chosen.retry_ms) { /* none will be free */
 		bindings->failed++;
-		fail(bindings, held, ANSWER_SERVFAIL);
+		hold_fail(bindings->holds, &held->base, ANSWER_SERVFAIL);
 		return;
 	}
 	held->due_ms = held->chosen.retry_ms;
 }
 
 /* After a REJECT. False: nobody is left to be asked. */
-static bool ask_next(struct bindings *bindings, struct held *held, enum setup_why why)
+static bool ask_next(struct bindings *bindings, struct bound *held, enum setup_why why)
 {
 	uint64_t now = dns_now_ms();
 
 	held->waiting |= why == SETUP_WAITING;
 	held->next++;
 	held->sends = 0;
-	if (!renumber(bindings, held))
+	if (!hold_renumber(bindings->holds, &held->base))
 		return false;
 	if (held->next < held->chosen.count) {
 		send_setup(bindings, held);
@@ -194,7 +111,7 @@ static bool ask_next(struct bindings *bindings, struct held *held, enum setup_wh
 	return true;
 }
 
-static void note_wait(const struct held *held, const struct setup *answer)
+static void note_wait(const struct bound *held, const struct setup *answer)
 {
 	const struct candidate *to = &held->chosen.candidate[held->next];
 	uint64_t now = dns_now_ms();
@@ -208,7 +125,7 @@ static void note_wait(const struct held *held, const struct setup *answer)
 }
 
 /* Somebody else's wait: it lasts no longer than ours would. */
-static void note_rejected(const struct held *held, const struct setup *answer)
+static void note_rejected(const struct bound *held, const struct setup *answer)
 {
 	const struct candidate *to = &held->chosen.candidate[held->next];
 	uint64_t now = dns_now_ms();
@@ -229,11 +146,10 @@ static bool is_answer_of(const struct setup *answer, const struct setup *ask)
 static void take_answer(struct bindings *bindings, const struct waypoint *waypoint,
 			const struct setup *answer)
 {
-	struct held *held = bindings->held[answer->serial & (HELD_MAX - 1)];
+	struct bound *held = (struct bound *)hold_find(bindings->holds, answer->serial);
 	struct answer_binding binding = { .result = ANSWER_NOERROR };
 
-	if (!held || held->serial != answer->serial || !held->sends ||
-	    held->chosen.candidate[held->next].waypoint != waypoint) {
+	if (!held || !held->sends || held->chosen.candidate[held->next].waypoint != waypoint) {
 		bindings->late++; /* or a second one */
 		return;
 	}
@@ -245,7 +161,7 @@ static void take_answer(struct bindings *bindings, const struct waypoint *waypoi
 		bindings->rejected++;
 		note_rejected(held, answer);
 		if (!ask_next(bindings, held, answer->why))
-			fail(bindings, held, ANSWER_SERVFAIL);
+			hold_fail(bindings->holds, &held->base, ANSWER_SERVFAIL);
 		return;
 	}
 	bindings->accepted++;
@@ -253,9 +169,8 @@ static void take_answer(struct bindings *bindings, const struct waypoint *waypoi
 		note_wait(held, answer);
 	choose_assigned(bindings->dns->members, &held->wanted, &held->chosen.candidate[held->next]);
 	memcpy(binding.address, &held->ask.waypoint, 4);
-	binding.scope = held->scope;
-	reply(bindings, held, &binding);
-	release(bindings, held);
+	binding.scope = held->base.scope;
+	hold_reply(bindings->holds, &held->base, &binding);
 }
 
 void bind_readable(evutil_socket_t fd, short what, void *arg)
@@ -280,21 +195,16 @@ void bind_readable(evutil_socket_t fd, short what, void *arg)
 				take_answer(dns->bindings, waypoint, &answer);
 		}
 	}
-	bind_flush(dns);
+	hold_flush(dns);
 }
 
 /* ---- a question begins */
 
 /* What a listed resolver says of its client filters the wait (RFC 7871); of others it is ignored.
  */
-static void use_subnet(struct dns *dns, const struct wire_subnet *subnet, struct held *held)
+static void use_subnet(struct dns *dns, const struct wire_subnet *subnet, struct bound *held)
 {
-	struct isthmus_addr from;
-	uint16_t port;
-
-	if (subnet->family != 1 || subnet->source_len < 8 || subnet->source_len > 32 ||
-	    address_from_sockaddr((struct sockaddr *)&held->client.address, &from, &port) ||
-	    !prefix_any_has(dns->settings.subnet_from_list, dns->settings.subnet_from_count, &from))
+	if (subnet->family != 1 || !hold_subnet_is_believed(dns, subnet, &held->base.client))
 		return;
 	held->wanted.mask = htonl(UINT32_MAX << (32 - subnet->source_len));
 	memcpy(&held->wanted.prefix, subnet->address, 4);
@@ -302,7 +212,7 @@ static void use_subnet(struct dns *dns, const struct wire_subnet *subnet, struct
 	memset(held->wanted.client.b, 0, 16);
 	held->wanted.client.b[10] = held->wanted.client.b[11] = 0xff;
 	memcpy(held->wanted.client.b + 12, &held->wanted.prefix, 4);
-	held->scope = subnet->source_len;
+	held->base.scope = subnet->source_len;
 }
 
 static uint64_t hash_bound(const struct wire_set *bound)
@@ -320,16 +230,17 @@ static uint64_t hash_bound(const struct wire_set *bound)
 }
 
 /* Who is to be bound: the client itself (W3), or who of its kind comes first (W4). */
-static void describe(struct dns *dns, struct held *held, const struct answer_held *what)
+static void describe(struct dns *dns, struct bound *held, const struct answer_held *what)
 {
 	struct wanted *wanted = &held->wanted;
 	uint16_t port;
 
 	memset(wanted, 0, sizeof(*wanted));
-	address_from_sockaddr((struct sockaddr *)&held->client.address, &wanted->client, &port);
-	wanted->bound = held->bound;
-	wanted->now_ms = held->began_ms;
-	wanted->name_hash = hash_bound(held->bound);
+	address_from_sockaddr((struct sockaddr *)&held->base.client.address, &wanted->client,
+			      &port);
+	wanted->bound = held->set;
+	wanted->now_ms = held->base.began_ms;
+	wanted->name_hash = hash_bound(held->set);
 	wanted->v6 = what->type == ns_t_aaaa;
 	wanted->known = !wanted->v6 && address_is_v4(&wanted->client) &&
 			prefix_any_has(dns->settings.initiators_list,
@@ -349,7 +260,7 @@ static void describe(struct dns *dns, struct held *held, const struct answer_hel
 }
 
 /* W13: an IPv6 initiator needs no binding, for each host has an address of its own. */
-static void answer6(struct bindings *bindings, struct held *held)
+static void answer6(struct bindings *bindings, struct bound *held)
 {
 	struct answer_binding binding = { .result = ANSWER_NODATA };
 	const struct members *members = bindings->dns->members;
@@ -370,65 +281,54 @@ static void answer6(struct bindings *bindings, struct held *held)
 		bindings->answered6++;
 		break;
 	}
-	reply(bindings, held, &binding);
-	release(bindings, held);
+	hold_reply(bindings->holds, &held->base, &binding);
 }
 
-static struct held *begin(struct bindings *bindings, const struct bind_client *client,
-			  const uint8_t *question, size_t len)
+static struct bound *begin(struct bindings *bindings, const struct hold_client *client,
+			   const uint8_t *question, size_t len)
 {
-	struct held *held = take_spare(bindings);
+	struct bound *held = (struct bound *)hold_begin(bindings->holds, client, question, len);
 
 	if (!held)
 		return NULL;
-	held->bound = wire_set_copy(bindings->dns->server.held.bound);
-	if (!held->bound || !take_place(bindings, held)) {
-		wire_set_free(held->bound);
-		give_spare(bindings, held);
-		return NULL;
-	}
-	held->client = *client;
-	held->began_ms = dns_now_ms();
-	held->sends = held->next = 0;
-	held->scope = 0;
 	held->due_ms = UINT64_MAX;
-	held->len = (uint16_t)len;
-	memcpy(held->question, question, len);
-	TAILQ_INSERT_TAIL(&bindings->list, held, link);
-	bindings->count++;
-	return held;
+	held->set = wire_set_copy(bindings->dns->server.held.bound);
+	if (held->set)
+		return held;
+	hold_end(bindings->holds, &held->base);
+	return NULL;
 }
 
-static bool is_limited(struct bindings *bindings, struct held *held, bool proven)
+static bool is_limited(struct bindings *bindings, struct bound *held, bool proven)
 {
 	switch (bind_limits_check(bindings->limits, bindings->dns->members, &held->wanted,
 				  proven)) {
 	case BIND_PROVE:
 		bindings->proven_first++;
-		fail(bindings, held, ANSWER_SLIPPED);
+		hold_fail(bindings->holds, &held->base, ANSWER_SLIPPED);
 		return true;
 	case BIND_PROVE_LIMITED:
 		bindings->limited++;
-		fail(bindings, held, ANSWER_SLIPPED);
+		hold_fail(bindings->holds, &held->base, ANSWER_SLIPPED);
 		return true;
 	case BIND_LIMITED:
 		bindings->limited++;
-		fail(bindings, held, ANSWER_SERVFAIL);
+		hold_fail(bindings->holds, &held->base, ANSWER_SERVFAIL);
 		return true;
 	default:
 		return false;
 	}
 }
 
-bool bind_hold(struct dns *dns, const struct bind_client *client, const uint8_t *question,
+bool bind_hold(struct dns *dns, const struct hold_client *client, const uint8_t *question,
 	       size_t len)
 {
 	struct bindings *bindings = dns->bindings;
 	const struct answer_held what = dns->server.held;
-	struct held *held;
+	struct bound *held;
 
-	if (!bindings || len > WIRE_QUERY_MAX || bindings->count >= HELD_MAX - 1 ||
-	    !(held = begin(bindings, client, question, len))) {
+	held = bindings ? begin(bindings, client, question, len) : NULL;
+	if (!held) {
 		if (bindings)
 			bindings->full++;
 		return false;
@@ -449,18 +349,18 @@ bool bind_hold(struct dns *dns, const struct bind_client *client, const uint8_t 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct bindings *bindings = arg;
-	struct held *held, *next;
+	struct held *base, *next;
 	uint64_t now = dns_now_ms();
 
 	(void)fd;
 	(void)what;
-	for (held = TAILQ_FIRST(&bindings->list); held; held = next) {
-		next = TAILQ_NEXT(held, link);
-		if (now - held->began_ms >= FORGET_MS) {
+	for (base = TAILQ_FIRST(&bindings->holds->list); base; base = next) {
+		struct bound *held = (struct bound *)base;
+
+		next = TAILQ_NEXT(base, link);
+		if (now - base->began_ms >= FORGET_MS) {
 			bindings->forgotten++;
-			if (held->client.tcp)
-				tcp_reply(held->client.tcp, NULL, 0);
-			release(bindings, held);
+			hold_drop(bindings->holds, base);
 		} else if (held->due_ms <= now) {
 			if (held->sends)
 				send_setup(bindings, held);
@@ -468,7 +368,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 				ask(bindings, held);
 		}
 	}
-	bind_flush(bindings->dns);
+	hold_flush(bindings->dns);
+}
+
+static void gone(struct held *held)
+{
+	wire_set_free(((struct bound *)held)->set);
 }
 
 static int start_tick(struct bindings *bindings)
@@ -486,23 +391,22 @@ int bind_open(struct dns *dns)
 	if (!bindings)
 		return -ENOMEM;
 	bindings->dns = dns;
-	TAILQ_INIT(&bindings->list);
 	dns->bindings = bindings;
 	bindings->limits = bind_limits_new();
-	return bindings->limits ? start_tick(bindings) : -ENOMEM;
+	bindings->holds = holds_new(dns, sizeof(struct bound), HELD_MAX);
+	if (!bindings->limits || !bindings->holds)
+		return -ENOMEM;
+	bindings->holds->gone = gone;
+	return start_tick(bindings);
 }
 
 void bind_close(struct dns *dns)
 {
 	struct bindings *bindings = dns->bindings;
-	struct held *held;
 
 	if (!bindings)
 		return;
-	while ((held = TAILQ_FIRST(&bindings->list)))
-		release(bindings, held);
-	while (bindings->spares)
-		free(bindings->spare[--bindings->spares]);
+	holds_free(bindings->holds);
 	if (bindings->tick)
 		event_free(bindings->tick);
 	bind_limits_free(bindings->limits);
@@ -510,38 +414,32 @@ void bind_close(struct dns *dns)
 	dns->bindings = NULL;
 }
 
+struct holds *bind_holds(const struct dns *dns)
+{
+	return dns->bindings ? dns->bindings->holds : NULL;
+}
+
 void bind_flush(struct dns *dns)
 {
 	for (unsigned int i = 0; dns->members && i < dns->members->waypoint_count; i++)
 		bind_send(dns->members->waypoint[i]);
-	udp_flush(dns);
-}
-
-void bind_forget(struct dns *dns, const struct tcp_connection *tcp)
-{
-	struct held *held, *next;
-
-	for (held = TAILQ_FIRST(&dns->bindings->list); held; held = next) {
-		next = TAILQ_NEXT(held, link);
-		if (held->client.tcp == tcp)
-			release(dns->bindings, held);
-	}
 }
 
 /* Those that wait for its answer ask others, under another serial; it is no candidate any more. */
 void bind_waypoint_lost(struct dns *dns, const struct waypoint *waypoint)
 {
-	struct held *held;
+	struct held *base;
 
-	TAILQ_FOREACH(held, &dns->bindings->list, link)
+	TAILQ_FOREACH(base, &dns->bindings->holds->list, link)
 	{
+		struct bound *held = (struct bound *)base;
 		struct chosen *chosen = &held->chosen;
 		unsigned int kept = held->next;
 
 		if (held->sends && chosen->candidate[held->next].waypoint == waypoint) {
 			chosen->count = held->next = held->sends = 0;
 			held->due_ms = dns_now_ms() + AGAIN_MS;
-			renumber(dns->bindings, held);
+			hold_renumber(dns->bindings->holds, &held->base);
 			continue;
 		}
 		for (unsigned int i = held->next; i < chosen->count; i++)
@@ -572,7 +470,7 @@ json_t *bind_status(struct dns *dns)
 	for (int i = 0; i <= DISTRIBUTION; i++)
 		json_array_append_new(took, json_integer((json_int_t)b->took[i]));
 	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-			 "held", (int)b->count, "asked", (json_int_t)b->asked, "asked_again",
+			 "held", (int)b->holds->count, "asked", (json_int_t)b->asked, "asked_again",
 			 (json_int_t)b->sent_again, "accepted", (json_int_t)b->accepted, "rejected",
 			 (json_int_t)b->rejected, "forgotten", (json_int_t)b->forgotten, "failed",
 			 (json_int_t)b->failed, "full", (json_int_t)b->full, "proven_first",

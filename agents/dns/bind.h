@@ -12,44 +12,29 @@
 #ifndef ISTHMUS_DNS_BIND_H
 #define ISTHMUS_DNS_BIND_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include <event2/util.h>
 #include <jansson.h>
 
-#include "answer.h"
+#include "hold.h"
 #include "member.h"
 
-#define BIND_CONTROL_LEN (CMSG_SPACE(sizeof(struct in6_pktinfo)))
-#define CANDIDATES	 8
+#define CANDIDATES 8
 
 struct bind_limits;
 struct bindings;
 struct dns;
-struct listener;
-struct tcp_connection;
-
-/* Whom the answer goes to. */
-struct bind_client {
-	struct sockaddr_storage address;
-	struct listener *listener; /* by UDP, with what came beside the packet */
-	_Alignas(struct cmsghdr) uint8_t control[BIND_CONTROL_LEN];
-	size_t control_len;
-	struct tcp_connection *tcp; /* by TCP; NULL = UDP */
-};
 
 int bind_open(struct dns *dns);
 void bind_close(struct dns *dns);
 /* What answer() has just held (dns->server.held). True: an answer comes, or never. */
-bool bind_hold(struct dns *dns, const struct bind_client *client, const uint8_t *question,
+bool bind_hold(struct dns *dns, const struct hold_client *client, const uint8_t *question,
 	       size_t len);
-/* Sends what bind_hold() has gathered. */
+struct holds *bind_holds(const struct dns *dns);
+/* Sends the SETUPs that bind_hold() has gathered. */
 void bind_flush(struct dns *dns);
-/* The connection is over: nothing is sent to it any more. */
-void bind_forget(struct dns *dns, const struct tcp_connection *tcp);
 void bind_waypoint_lost(struct dns *dns, const struct waypoint *waypoint);
 void bind_readable(evutil_socket_t fd, short what, void *waypoint);
 /* An initiator took so long to come, from its wait's beginning. */

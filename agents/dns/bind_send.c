@@ -14,7 +14,7 @@ struct udp_late {
 	unsigned int count;
 	struct mmsghdr message[REPLIES];
 	struct iovec vector[REPLIES];
-	struct bind_client client[REPLIES];
+	struct hold_client client[REPLIES];
 	uint8_t bytes[REPLIES][WIRE_UDP_MAX];
 };
 
@@ -24,7 +24,7 @@ void bind_send(struct waypoint *waypoint)
 	waypoint->queued = 0;
 }
 
-void udp_reply(struct dns *dns, const struct bind_client *client, const uint8_t *bytes, size_t len)
+void udp_reply(struct dns *dns, const struct hold_client *client, const uint8_t *bytes, size_t len)
 {
 	struct udp_late *late = dns->late;
 	unsigned int place;
@@ -44,7 +44,7 @@ void udp_reply(struct dns *dns, const struct bind_client *client, const uint8_t 
 
 static void fill(struct udp_late *late, unsigned int i)
 {
-	struct bind_client *client = &late->client[i];
+	struct hold_client *client = &late->client[i];
 
 	late->message[i].msg_hdr = (struct msghdr){
 		.msg_name = &client->address,

@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "bind.h"
+#include "hold.h"
 #include "member.h"
 #include "settings.h"
 #include "store.h"
@@ -66,7 +67,7 @@ void tcp_ready(evutil_socket_t fd, short what, void *listener);
 void tcp_close_all(struct dns *dns);
 
 /* ---- answers of questions that were held: bind_send.c, tcp.c */
-void udp_reply(struct dns *dns, const struct bind_client *client, const uint8_t *bytes, size_t len);
+void udp_reply(struct dns *dns, const struct hold_client *client, const uint8_t *bytes, size_t len);
 void udp_flush(struct dns *dns);
 void tcp_reply(struct tcp_connection *connection, const uint8_t *bytes, size_t len); /* 0: none */
 void bind_send(struct waypoint *waypoint);

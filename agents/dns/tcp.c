@@ -33,7 +33,7 @@ struct tcp_connection {
 static void close_connection(struct tcp_connection *connection)
 {
 	if (connection->held)
-		bind_forget(connection->dns, connection);
+		hold_forget(connection->dns, connection);
 	TAILQ_REMOVE(&connection->dns->connections, connection, link);
 	connection->dns->connection_count--;
 	if (connection->idle)
@@ -76,12 +76,12 @@ static int put_answer(struct tcp_connection *connection, const uint8_t *bytes, s
 /* RFC 7766, 6.2.1.1: answers may come in another order than their questions. */
 static int hold(struct tcp_connection *connection, const uint8_t *question, size_t len)
 {
-	struct bind_client client = { .address = connection->client, .tcp = connection };
+	struct hold_client client = { .address = connection->client, .tcp = connection };
 
 	connection->held++;
 	restart_idle(connection);
-	if (bind_hold(connection->dns, &client, question, len)) {
-		bind_flush(connection->dns);
+	if (hold_question(connection->dns, &client, question, len)) {
+		hold_flush(connection->dns);
 		return 1;
 	}
 	connection->held--;

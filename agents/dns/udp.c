@@ -72,18 +72,18 @@ static bool has_port(const struct sockaddr_storage *address)
 					     : ((const struct sockaddr_in6 *)address)->sin6_port;
 }
 
-/* Set aside: the answer comes when a waypoint has accepted it (bind.c). */
+/* Set aside: the answer comes when a waypoint has accepted it (hold.c). */
 static void hold(struct listener *listener, struct udp_batch *batch, int from)
 {
 	struct msghdr *header = &batch->in[from].msg_hdr;
-	struct bind_client client = { .address = batch->client[from], .listener = listener };
+	struct hold_client client = { .address = batch->client[from], .listener = listener };
 
 	turn_control(header);
 	if (header->msg_controllen > sizeof(client.control))
 		return;
 	memcpy(client.control, header->msg_control, header->msg_controllen);
 	client.control_len = header->msg_controllen;
-	bind_hold(listener->dns, &client, batch->question[from], batch->in[from].msg_len);
+	hold_question(listener->dns, &client, batch->question[from], batch->in[from].msg_len);
 }
 
 /* Returns whether there is something to send. */
@@ -151,7 +151,7 @@ void udp_ready(evutil_socket_t fd, short what, void *arg)
 			answers += answer_one(listener, batch, i, answers, now, now_ms);
 		send_all(dns, fd, batch, answers);
 		if (dns->bindings)
-			bind_flush(dns);
+			hold_flush(dns);
 		prepare(batch, count);
 		if (count < BATCH)
 			return;
