@@ -73,62 +73,62 @@ int onetime_sockops(struct bpf_sock_ops *ops)
 SEC("cgroup/connect6")
 int onetime_connect6(struct bpf_sock_addr *ctx)
 {
-	return client_connect(ctx, SERVER_AF_INET6, false);
+	return client_connect(ctx, ONETIME_AF_INET6, false);
 }
 
 SEC("cgroup/connect4")
 int onetime_connect4(struct bpf_sock_addr *ctx)
 {
-	return client_connect(ctx, SERVER_AF_INET, false);
+	return client_connect(ctx, ONETIME_AF_INET, false);
 }
 
 SEC("cgroup/sendmsg6")
 int onetime_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return client_sendmsg(ctx, SERVER_AF_INET6, false);
+	return client_sendmsg(ctx, ONETIME_AF_INET6, false);
 }
 
 SEC("cgroup/sendmsg4")
 int onetime_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return client_sendmsg(ctx, SERVER_AF_INET, false);
+	return client_sendmsg(ctx, ONETIME_AF_INET, false);
 }
 
 SEC("cgroup/connect6")
 int onetime_user_connect6(struct bpf_sock_addr *ctx)
 {
-	return client_connect(ctx, SERVER_AF_INET6, true);
+	return client_connect(ctx, ONETIME_AF_INET6, true);
 }
 
 SEC("cgroup/connect4")
 int onetime_user_connect4(struct bpf_sock_addr *ctx)
 {
-	return client_connect(ctx, SERVER_AF_INET, true);
+	return client_connect(ctx, ONETIME_AF_INET, true);
 }
 
 SEC("cgroup/sendmsg6")
 int onetime_user_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return client_sendmsg(ctx, SERVER_AF_INET6, true);
+	return client_sendmsg(ctx, ONETIME_AF_INET6, true);
 }
 
 SEC("cgroup/sendmsg4")
 int onetime_user_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return client_sendmsg(ctx, SERVER_AF_INET, true);
+	return client_sendmsg(ctx, ONETIME_AF_INET, true);
 }
 
 /* The server's, always attached: a listener answers from the address that was asked. */
 SEC("cgroup/sendmsg6")
 int onetime_reply_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return client_reply(ctx, SERVER_AF_INET6);
+	return client_reply(ctx, ONETIME_AF_INET6);
 }
 
 SEC("cgroup/sendmsg4")
 int onetime_reply_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return client_reply(ctx, SERVER_AF_INET);
+	return client_reply(ctx, ONETIME_AF_INET);
 }
 
 SEC("cgroup/sock_release")

@@ -255,6 +255,8 @@ guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *
 /* What leaves: of a session, with the ports that the other end looks for. */
 static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 {
+	const struct onetime_conf *conf = conf_get();
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	struct onetime_addr *addr;
 	struct packet p = {};
 
@@ -269,6 +271,9 @@ static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 		return ONETIME_OTHER;
 	if (addr->use == ONETIME_EA && !addr->port)
 		addr->port = addr->wire_port = p.flow.remote_port;
+	/* Who sends may get no answers. */
+	if (conf && onetime_state_at(addr, now_ns) == ONETIME_STATE_LIVE)
+		keep_udp(addr, conf, now_ns);
 	return port_out(skb, &p, addr) ? ONETIME_SEND_FAILED : ONETIME_SENT;
 }
 

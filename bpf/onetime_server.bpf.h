@@ -9,15 +9,12 @@
 
 #include "onetime_state.bpf.h"
 
-#define SERVER_AF_INET	2
-#define SERVER_AF_INET6 10
-
 /* ---- sk_lookup: runs where a listener or an unconnected UDP socket is sought */
 
 static __always_inline void lookup_addresses(const struct bpf_sk_lookup *ctx,
 					     struct isthmus_addr *local, struct isthmus_addr *peer)
 {
-	if (ctx->family == SERVER_AF_INET) {
+	if (ctx->family == ONETIME_AF_INET) {
 		address_map_v4(local, ctx_word(struct bpf_sk_lookup, ctx, local_ip4));
 		address_map_v4(peer, ctx_word(struct bpf_sk_lookup, ctx, remote_ip4));
 		return;
@@ -81,12 +78,12 @@ static __always_inline int server_lookup(struct bpf_sk_lookup *ctx)
 static __always_inline bool sockops_addresses(const struct bpf_sock_ops *ops,
 					      struct isthmus_addr *local, struct isthmus_addr *peer)
 {
-	if (ops->family == SERVER_AF_INET) {
+	if (ops->family == ONETIME_AF_INET) {
 		address_map_v4(local, ctx_word(struct bpf_sock_ops, ops, local_ip4));
 		address_map_v4(peer, ctx_word(struct bpf_sock_ops, ops, remote_ip4));
 		return true;
 	}
-	if (ops->family != SERVER_AF_INET6)
+	if (ops->family != ONETIME_AF_INET6)
 		return false;
 	ctx_address(struct bpf_sock_ops, ops, local_ip6, local);
 	ctx_address(struct bpf_sock_ops, ops, remote_ip6, peer);
@@ -108,6 +105,8 @@ static __always_inline void sockops_live(struct bpf_sock_ops *ops, struct onetim
 {
 	/* Its end is to be told, too. */
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (addr->use == ONETIME_EA && !addr->port)
+		addr->port = addr->wire_port = bpf_htons(ops->local_port);
 	if (!state_step(addr, ONETIME_STATE_CLAIMED, ONETIME_STATE_LIVE))
 		return;
 	addr->since_ns = now_ns;

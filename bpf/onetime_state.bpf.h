@@ -7,6 +7,10 @@
 #include "lib/parse.bpf.h"
 #include "onetime_maps.bpf.h"
 
+/* As the kernel numbers families. */
+#define ONETIME_AF_INET	 2
+#define ONETIME_AF_INET6 10
+
 /* A SEND goes back out of the device that it came from, unless told otherwise. */
 struct egress {
 	__u32 ifindex, flags;

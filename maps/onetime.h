@@ -210,6 +210,8 @@ enum onetime_use {
 };
 
 /* In the order of how often they are read: the first 56 bytes are all that a packet needs. */
+#define ONETIME_UNTIL_CLOSE (~0ull)
+
 struct onetime_addr {
 	__u32 state;		/* enum onetime_state; changed by compare-and-swap alone */
 	__u8 use;		/* enum onetime_use */
@@ -221,10 +223,10 @@ struct onetime_addr {
 	__be16 port, peer_port; /* the socket's; SSA before, if aware: the one to be used */
 	__be16 wire_port, wire_peer_port; /* of the last packet that came */
 	struct isthmus_addr peer;	  /* the session's other end */
-	__u64 until_ns;
-	__u64 since_ns;		  /* it has this state since then */
-	__u64 cookie;		  /* EA: of its socket */
-	__u64 serial;		  /* the agent's own */
+	__u64 until_ns; /* ONETIME_UNTIL_CLOSE: a connected UDP client's, until its socket closes */
+	__u64 since_ns; /* it has this state since then */
+	__u64 cookie;	/* EA: of its socket */
+	__u64 serial;	/* the agent's own */
 	struct isthmus_addr only; /* a prefix of isthmus_addr's bits */
 };
 
