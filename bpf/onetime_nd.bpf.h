@@ -337,6 +337,14 @@ static __always_inline enum onetime_reason nd_answer(struct __sk_buff *skb, __u3
 	return detection ? ONETIME_ND_DEFENDED : ONETIME_ND_ANSWERED;
 }
 
+/* An IPv4 pool's keys are no addresses on the wire. */
+static __always_inline const struct onetime_pool *nd_pool_of(const struct isthmus_addr *addr)
+{
+	const struct onetime_pool *pool = pool_of(addr);
+
+	return pool && !(pool->flags & ONETIME_POOL_V4) ? pool : NULL;
+}
+
 /* Which pool's address it is about, in n->about; *claim: the sender says that this is its own. */
 static __always_inline const struct onetime_pool *nd_pool(const struct nd_message *m,
 							  struct neighbour *n, bool *claim)
@@ -345,12 +353,12 @@ static __always_inline const struct onetime_pool *nd_pool(const struct nd_messag
 
 	*claim = true;
 	n->about = m->type == ND_ADVERTISE ? m->target : n->from;
-	pool = pool_of(&n->about);
+	pool = nd_pool_of(&n->about);
 	if (pool || m->type == ND_ADVERTISE)
 		return pool;
 	*claim = false;
 	n->about = m->target;
-	return pool_of(&n->about);
+	return nd_pool_of(&n->about);
 }
 
 /* A neighbour solicitation or advertisement (ICMPv6 type 135, 136): OTHER if about no pool. */
