@@ -7,8 +7,9 @@
 #ifndef ISTHMUS_BPF_ONETIME_GUARD_H
 #define ISTHMUS_BPF_ONETIME_GUARD_H
 
+#include "onetime_icmp.bpf.h"
+#include "onetime_many.bpf.h"
 #include "onetime_nd.bpf.h"
-#include "onetime_port.bpf.h"
 
 enum parsed { PARSED_OTHER, PARSED_PORTS, PARSED_ICMP, PARSED_PROTOCOL, PARSED_ARP };
 
@@ -34,30 +35,6 @@ static __always_inline enum parsed guard_parse(struct __sk_buff *skb, struct pac
 
 /* ---- the first packet */
 
-static __always_inline bool listener_is_there(__u32 index)
-{
-	struct bpf_sock *sock = bpf_map_lookup_elem(&onetime_listen, &index);
-
-	if (!sock)
-		return false;
-	bpf_sk_release(sock);
-	return true;
-}
-
-/* Replies of an unconnected UDP listener are to come from the address that was asked. */
-static __always_inline void note_udp_peer(const struct onetime_addr *addr,
-					  const struct isthmus_addr *local)
-{
-	struct onetime_udp_key key = { .peer = addr->peer, .peer_port = addr->peer_port };
-	__u32 index = addr->listener;
-	const struct onetime_listener *listener = bpf_map_lookup_elem(&onetime_listener, &index);
-
-	if (!listener)
-		return;
-	key.cookie = listener->cookie;
-	bpf_map_update_elem(&onetime_udp, &key, local, BPF_ANY);
-}
-
 static __always_inline void tell_claimed(const struct packet *p, const struct onetime_addr *addr,
 					 __u64 now_ns)
 {
@@ -70,12 +47,6 @@ static __always_inline void tell_claimed(const struct packet *p, const struct on
 	};
 
 	event_send(&event);
-}
-
-static __always_inline bool is_first(const struct packet *p)
-{
-	return p->flow.proto == IPPROTO_UDP ||
-	       (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
 static __always_inline enum onetime_reason may_claim(const struct packet *p,
@@ -112,7 +83,7 @@ static __always_inline enum onetime_reason claim(const struct onetime_conf *conf
 	addr->until_ns = now_ns + (tcp ? conf->claim_ns : conf->udp_ns);
 	state_taken(addr, tcp ? ONETIME_STATE_CLAIMED : ONETIME_STATE_LIVE);
 	if (!tcp)
-		note_udp_peer(addr, &p->flow.local);
+		udp_peer_note(addr->listener, &p->flow);
 	tell_claimed(p, addr, now_ns);
 	return ONETIME_CLAIMED;
 }
@@ -178,7 +149,7 @@ static __always_inline enum onetime_reason guard_ports(struct __sk_buff *skb,
 	case ONETIME_STATE_CLAIMED:
 	case ONETIME_STATE_LIVE:
 		if (addr->use == ONETIME_MANY)
-			return port_many_in(skb, p, addr);
+			return many_in(skb, p, addr);
 		return session(skb, conf, p, addr, now_ns);
 	default:
 		return addr->state == ONETIME_STATE_PENDING ? ONETIME_EXPIRED : ONETIME_FREE;
@@ -246,10 +217,21 @@ guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *
 	if (!addr)
 		return guard_stranger(&p, parsed);
 	if (parsed == PARSED_ICMP)
-		return port_icmp(skb, &p, addr, now_ns);
+		return icmp_in(skb, &p, addr, now_ns);
 	if (parsed == PARSED_PROTOCOL)
 		return ONETIME_PROTOCOL;
 	return refuse(&p, guard_ports(skb, conf, &p, addr, now_ns));
+}
+
+/* The kernel chooses an EA's port after connect6 has run: it is seen in its first packet. */
+static __always_inline void ea_port_note(const struct packet *p, struct onetime_addr *addr)
+{
+	if (addr->use != ONETIME_EA || addr->port || p->fragment == FRAGMENT_LATER)
+		return;
+	if (p->flow.proto != addr->proto || !address_equal(&p->flow.local, &addr->peer) ||
+	    p->flow.local_port != addr->peer_port)
+		return;
+	addr->port = addr->wire_port = p->flow.remote_port;
 }
 
 /* What leaves: of a session, with the ports that the other end looks for. */
@@ -266,11 +248,12 @@ static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 	addr = bpf_map_lookup_elem(&onetime_addr, &p.flow.remote);
 	if (!addr)
 		return ONETIME_OTHER;
+	if (addr->use == ONETIME_MANY)
+		return many_out(skb, &p, addr) ? ONETIME_SEND_FAILED : ONETIME_SENT;
+	ea_port_note(&p, addr);
 	/* A reset of what was refused, of no session, goes as it is. */
-	if (addr->use != ONETIME_MANY && !address_equal(&addr->peer, &p.flow.local))
+	if (!port_is_sockets(&p, addr))
 		return ONETIME_OTHER;
-	if (addr->use == ONETIME_EA && !addr->port)
-		addr->port = addr->wire_port = p.flow.remote_port;
 	/* Who sends may get no answers. */
 	if (conf && onetime_state_at(addr, now_ns) == ONETIME_STATE_LIVE)
 		keep_udp(addr, conf, now_ns);

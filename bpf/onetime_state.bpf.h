@@ -101,6 +101,52 @@ static __always_inline bool prefix_has(const struct isthmus_addr *prefix, __u32 
 	return true;
 }
 
+/* ---- listeners */
+
+static __always_inline bool listener_is_there(__u32 index)
+{
+	struct bpf_sock *sock = bpf_map_lookup_elem(&onetime_listen, &index);
+
+	if (!sock)
+		return false;
+	bpf_sk_release(sock);
+	return true;
+}
+
+/* MANY, port aware: where clients must go. */
+static __always_inline __be16 listener_port(const struct onetime_addr *addr)
+{
+	__u32 index = addr->listener;
+	const struct onetime_listener *listener;
+
+	if (addr->port)
+		return addr->port;
+	listener = bpf_map_lookup_elem(&onetime_listener, &index);
+	return listener ? listener->port : 0;
+}
+
+/* Does a packet begin something? */
+static __always_inline bool is_first(const struct packet *p)
+{
+	return p->flow.proto == IPPROTO_UDP ||
+	       (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
+/* Replies of an unconnected UDP listener are to come from the address that was asked. */
+static __always_inline void udp_peer_note(__u32 index, const struct flow *flow)
+{
+	struct onetime_udp_key key = { .peer = flow->remote, .peer_port = flow->remote_port };
+	const struct onetime_listener *listener = bpf_map_lookup_elem(&onetime_listener, &index);
+	const struct onetime_udp *known;
+
+	if (!listener)
+		return;
+	key.cookie = listener->cookie;
+	known = bpf_map_lookup_elem(&onetime_udp, &key);
+	if (!known || !address_equal(&known->addr, &flow->local))
+		bpf_map_update_elem(&onetime_udp, &key, &flow->local, BPF_ANY);
+}
+
 /* The agent reads at its own pace, so that a flood of claims does not wake it each time. */
 static __always_inline void event_send(const struct onetime_event *event)
 {
