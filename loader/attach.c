@@ -44,6 +44,11 @@ int attach_cgroup(int program_fd, int cgroup_fd, uint32_t type, const char *pin)
 	return link_create(program_fd, cgroup_fd, type, 0, pin);
 }
 
+int attach_netns(int program_fd, int netns_fd, uint32_t type, const char *pin)
+{
+	return link_create(program_fd, netns_fd, type, 0, pin);
+}
+
 int attach_link_update(const char *pin, int program_fd)
 {
 	int fd CLOSE_FD = bpf_obj_get(pin);
@@ -64,17 +69,45 @@ int attach_link_remove(const char *pin)
 	return unlink(pin) ? -errno : 0;
 }
 
-int attach_link_info(const char *pin, uint32_t *link_id, uint32_t *program_id)
+static int link_info(const char *pin, struct bpf_link_info *info)
 {
-	struct bpf_link_info info = {};
-	uint32_t len = sizeof(info);
+	uint32_t len = sizeof(*info);
 	int fd CLOSE_FD = bpf_obj_get(pin);
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len))
-		return -errno;
+	memset(info, 0, sizeof(*info));
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, info, &len) ? -errno : 0;
+}
+
+int attach_link_info(const char *pin, uint32_t *link_id, uint32_t *program_id)
+{
+	struct bpf_link_info info;
+	int err = link_info(pin, &info);
+
+	if (err)
+		return err;
 	*link_id = info.id;
 	*program_id = info.prog_id;
 	return 0;
+}
+
+int attach_netns_info(const char *pin, uint32_t *netns)
+{
+	struct bpf_link_info info;
+	int err = link_info(pin, &info);
+
+	if (!err)
+		*netns = info.netns.netns_ino;
+	return err;
+}
+
+int attach_cgroup_info(const char *pin, uint64_t *cgroup)
+{
+	struct bpf_link_info info;
+	int err = link_info(pin, &info);
+
+	if (!err)
+		*cgroup = info.cgroup.cgroup_id;
+	return err;
 }
 
 static enum bpf_tc_attach_point filter_point(bool egress)

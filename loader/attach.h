@@ -24,12 +24,17 @@ int attach_xdp(int program_fd, uint32_t ifindex, bool generic, const char *pin);
 int attach_tcx(int program_fd, uint32_t ifindex, bool egress, const char *pin);
 /* A cgroup's program (BPF_CGROUP_INET4_BIND, ...). */
 int attach_cgroup(int program_fd, int cgroup_fd, uint32_t type, const char *pin);
+/* A network namespace's (BPF_SK_LOOKUP). */
+int attach_netns(int program_fd, int netns_fd, uint32_t type, const char *pin);
 /* The pinned link's program becomes this one, between two packets. */
 int attach_link_update(const char *pin, int program_fd);
 /* Detaches at once and unpins. -ENOENT: there is none. */
 int attach_link_remove(const char *pin);
 /* What a pinned link is: its id and program's id. */
 int attach_link_info(const char *pin, uint32_t *link_id, uint32_t *program_id);
+/* Whose it is: a namespace's inode, a cgroup's id. 0: that has ended. */
+int attach_netns_info(const char *pin, uint32_t *netns);
+int attach_cgroup_info(const char *pin, uint64_t *cgroup);
 
 int attach_filter_add(int program_fd, uint32_t ifindex, bool egress, struct attach_filter *filter);
 int attach_filter_update(int program_fd, const struct attach_filter *filter);

@@ -67,7 +67,8 @@ enum put_hook choose_hook(unsigned int mode, const struct device *const *device,
 	return decides ? PUT_HOOK_TC : PUT_HOOK_XDP;
 }
 
-int choose_device(const struct device_list *list, const char *name, const struct device **device)
+static int choose(const struct device_list *list, const char *name, bool loopback,
+		  const struct device **device)
 {
 	const struct device *found = device_by_name(list, name);
 
@@ -75,13 +76,24 @@ int choose_device(const struct device_list *list, const char *name, const struct
 		return complain(
 			EXIT_FAILED,
 			"%s: no such device in this network namespace; `ip link` lists them", name);
-	if (found->type != ARPHRD_ETHER)
+	if (found->type != ARPHRD_ETHER && !(loopback && found->type == ARPHRD_LOOPBACK))
 		return complain(
 			EXIT_FAILED,
 			"%s: not an Ethernet device (type %u); name one that has Ethernet headers",
 			found->name, found->type);
 	*device = found;
 	return EXIT_DONE;
+}
+
+int choose_device(const struct device_list *list, const char *name, const struct device **device)
+{
+	return choose(list, name, false, device);
+}
+
+int choose_device_or_loopback(const struct device_list *list, const char *name,
+			      const struct device **device)
+{
+	return choose(list, name, true, device);
 }
 
 /* What the sender at the other end of a veth must do can be asked only in this namespace. */

@@ -31,6 +31,9 @@ enum put_hook choose_hook(unsigned int mode, const struct device *const *device,
  * which is all that the programs parse.
  */
 int choose_device(const struct device_list *list, const char *name, const struct device **device);
+/* The loopback device, whose packets have Ethernet headers too, is taken as well. */
+int choose_device_or_loopback(const struct device_list *list, const char *name,
+			      const struct device **device);
 
 struct choose_use {
 	bool native_xdp;

@@ -34,7 +34,7 @@ int complain_pins(int err, const char *instance, const char *stem);
 /* The head of every datapath's settings. */
 struct common_settings {
 	const char *instance;
-	const char *word; /* of a verb that takes one, else NULL */
+	struct option_words words; /* of a verb that takes any */
 	bool json;
 };
 
@@ -47,6 +47,12 @@ struct verb {
 	const char *word; /* what is to be named after the verb, NULL: nothing */
 };
 
+/* A verb that the datapath's agent has: it gets the words as they are. */
+struct agent_verb {
+	const char *name;
+	const char *help;
+};
+
 /* A datapath: the noun of `isthmus <noun> <verb>`. */
 struct noun {
 	const char *name;
@@ -56,11 +62,19 @@ struct noun {
 	const struct option *options;
 	size_t option_count;
 	void *settings; /* its head is struct common_settings */
+	/* How many words a verb that takes any may be given (0: one), and whose are a command. */
+	unsigned int words, command_verbs;
+	const char *agent;
+	const struct agent_verb *agent_verbs;
+	size_t agent_verb_count;
 	/* Writes one record of `isthmus status`; -errno if the pins cannot be read. */
 	int (*status)(const char *instance, const struct output *output);
 };
 
-extern const struct noun splice_noun, portarp_noun, waypoint_noun, gateway_noun;
+extern const struct noun splice_noun, portarp_noun, waypoint_noun, gateway_noun, onetime_noun;
+
+/* Becomes the agent's program, beside this one or in PATH: an exit code, with a message. */
+int agent_become(const char *agent, char **words);
 
 /* NULL if there is no such datapath. */
 const struct noun *noun_find(const char *name);

@@ -12,7 +12,7 @@
 #include "loader.h"
 
 static const struct noun *const nouns[] = { &splice_noun, &portarp_noun, &waypoint_noun,
-					    &gateway_noun };
+					    &gateway_noun, &onetime_noun };
 
 static struct common_settings common;
 
@@ -132,6 +132,8 @@ static int print_noun_help(const struct noun *noun)
 	       noun->name, noun->help, noun->name);
 	for (size_t i = 0; i < noun->verb_count; i++)
 		printf("  %-11s %s\n", noun->verbs[i].name, noun->verbs[i].help);
+	for (size_t i = 0; i < noun->agent_verb_count; i++)
+		printf("  %-11s %s\n", noun->agent_verbs[i].name, noun->agent_verbs[i].help);
 	return EXIT_DONE;
 }
 
@@ -166,13 +168,18 @@ static int run_verb(const struct noun *noun, const struct verb *verb, int argc, 
 	const struct output *output;
 	char error[256];
 
-	if (asks_for_help(argc, argv))
+	settings->words = (struct option_words){
+		.room = verb->word ? noun->words ?: 1 : 0,
+		.is_command = noun->command_verbs & verb->bit,
+	};
+	/* A command's words are its own. */
+	if (asks_for_help(settings->words.is_command && argc ? 1 : argc, argv))
 		return print_verb_help(noun->name, verb, noun->options, noun->option_count);
 	if (options_parse(argc, argv, noun->options, noun->option_count, verb->bit, noun->settings,
-			  verb->word ? &settings->word : NULL, error, sizeof(error)))
+			  &settings->words, error, sizeof(error)))
 		return complain(EXIT_USAGE, "%s %s: %s; see `isthmus %s %s --help`", noun->name,
 				verb->name, error, noun->name, verb->name);
-	if (verb->word && !settings->word)
+	if (verb->word && !settings->words.count)
 		return complain(EXIT_USAGE, "%s %s: %s is needed; see `isthmus %s %s --help`",
 				noun->name, verb->name, verb->word, noun->name, verb->name);
 	if (settings->instance && noun_find(settings->instance))
@@ -192,6 +199,9 @@ static int run_noun(const struct noun *noun, int argc, char **argv)
 	for (size_t i = 0; i < noun->verb_count; i++)
 		if (!strcmp(noun->verbs[i].name, argv[0]))
 			return run_verb(noun, &noun->verbs[i], argc - 1, argv + 1);
+	for (size_t i = 0; i < noun->agent_verb_count; i++)
+		if (!strcmp(noun->agent_verbs[i].name, argv[0]))
+			return agent_become(noun->agent, argv);
 	if (asks_for_help(argc, argv) || !strcmp(argv[0], "help"))
 		return print_noun_help(noun);
 	return complain(EXIT_USAGE, "%s: no verb %s; see `isthmus %s --help`", noun->name, argv[0],

@@ -24,19 +24,15 @@ static int receive(struct mnl_socket *socket, char *buffer, mnl_cb_t each, void 
 	}
 }
 
-int netlink_dump(uint16_t type, const void *extra, size_t extra_len, mnl_cb_t each, void *arg)
+/* Sends a request and takes its answer. */
+static int talk(struct nlmsghdr *header, char *buffer, mnl_cb_t each, void *arg)
 {
-	char buffer[MESSAGE_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
 	struct mnl_socket *socket = mnl_socket_open(NETLINK_ROUTE);
 	int err = 0;
 
 	if (!socket)
 		return -errno;
-	header->nlmsg_type = type;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	header->nlmsg_seq = SEQUENCE;
-	memcpy(mnl_nlmsg_put_extra_header(header, extra_len), extra, extra_len);
 	if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
 	    mnl_socket_sendto(socket, header, header->nlmsg_len) < 0)
 		err = -errno;
@@ -44,4 +40,23 @@ int netlink_dump(uint16_t type, const void *extra, size_t extra_len, mnl_cb_t ea
 		err = receive(socket, buffer, each, arg);
 	mnl_socket_close(socket);
 	return err;
+}
+
+int netlink_dump(uint16_t type, const void *extra, size_t extra_len, mnl_cb_t each, void *arg)
+{
+	char buffer[MESSAGE_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+
+	header->nlmsg_type = type;
+	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	memcpy(mnl_nlmsg_put_extra_header(header, extra_len), extra, extra_len);
+	return talk(header, buffer, each, arg);
+}
+
+int netlink_change(struct nlmsghdr *header)
+{
+	char buffer[MESSAGE_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
+
+	header->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	return talk(header, buffer, NULL, NULL);
 }

@@ -9,5 +9,7 @@
  * message of the answer: 0 or -errno.
  */
 int netlink_dump(uint16_t type, const void *header, size_t header_len, mnl_cb_t each, void *arg);
+/* Sends a request that changes something, and waits until it is done: 0 or the kernel's -errno. */
+int netlink_change(struct nlmsghdr *request);
 
 #endif

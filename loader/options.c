@@ -176,27 +176,46 @@ static int parse_one(int argc, char **argv, int *at, const struct option *table,
 	return take(option, value, settings, error);
 }
 
-static int take_word(const char *text, const char **word, struct error *error)
+static int take_word(const char *text, struct option_words *words, struct error *error)
 {
-	if (!word)
+	if (!words || !words->room)
 		return REFUSE(error, "%s: an option is needed here, as --help", text);
-	if (*word)
-		return REFUSE(error, "%s: one word is enough, and %s is there", text, *word);
-	*word = text;
+	if (words->count == words->room && words->room == 1)
+		return REFUSE(error, "%s: one word is enough, and %s is there", text,
+			      words->item[0]);
+	if (words->count == words->room)
+		return REFUSE(error, "%s: %u words are enough", text, words->room);
+	words->item[words->count++] = text;
 	return 0;
 }
 
+/* Is this the first word of a command? `--` before it is not. */
+static bool takes_command(char **argv, int at, struct option_words *words)
+{
+	bool dashes = !strcmp(argv[at], "--");
+
+	if (!words || !words->is_command || (!dashes && !strncmp(argv[at], "--", 2)))
+		return false;
+	words->command = argv + at + dashes;
+	words->item[0] = words->command[0];
+	words->count = !!words->command[0];
+	return true;
+}
+
 int options_parse(int argc, char **argv, const struct option *table, size_t count,
-		  unsigned int verb, void *settings, const char **word, char *error_text,
+		  unsigned int verb, void *settings, struct option_words *words, char *error_text,
 		  size_t error_len)
 {
 	struct error error = { .text = error_text, .len = error_len };
 
 	for (int at = 0; at < argc; at++) {
-		int err = strncmp(argv[at], "--", 2) ? take_word(argv[at], word, &error)
-						     : parse_one(argc, argv, &at, table, count,
-								 verb, settings, &error);
+		int err;
 
+		if (takes_command(argv, at, words))
+			return 0;
+		err = strncmp(argv[at], "--", 2)
+			      ? take_word(argv[at], words, &error)
+			      : parse_one(argc, argv, &at, table, count, verb, settings, &error);
 		if (err)
 			return err;
 	}

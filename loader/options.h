@@ -4,12 +4,14 @@
 #define ISTHMUS_LOADER_OPTIONS_H
 
 #include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "../maps/common.h"
 
 #define OPTION_LIST_MAX 64
+#define OPTION_WORDS	3
 
 struct option_devices {
 	char item[OPTION_LIST_MAX][IFNAMSIZ];
@@ -23,6 +25,15 @@ struct option_addresses {
 
 struct option_ports {
 	uint16_t low, high; /* host order; 0 = not given */
+};
+
+/* Words that are no options, before, behind or between them. */
+struct option_words {
+	unsigned int room; /* how many there may be */
+	bool is_command;   /* the first one and all behind it, or all behind `--`, are a command */
+	unsigned int count;
+	const char *item[OPTION_WORDS];
+	char **command; /* NULL at its end */
 };
 
 enum option_type {
@@ -49,11 +60,11 @@ struct option {
 };
 
 /*
- * Fills `settings` from the words of one verb: 0, or -EINVAL with what is wrong in error. `word`:
- * where the one word goes that is no option, before or after them; NULL: the verb takes none.
+ * Fills `settings` from the words of one verb: 0, or -EINVAL with what is wrong in error. `words`:
+ * where those go that are no options; NULL: the verb takes none.
  */
 int options_parse(int argc, char **argv, const struct option *table, size_t count,
-		  unsigned int verb, void *settings, const char **word, char *error,
+		  unsigned int verb, void *settings, struct option_words *words, char *error,
 		  size_t error_len);
 /* Decimal digits alone: 0, -EINVAL, or -ERANGE. */
 int options_number(const char *text, uint32_t min, uint32_t max, uint32_t *number);

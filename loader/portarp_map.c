@@ -290,7 +290,7 @@ static void print_mapping(const struct output *output, const struct rule *rule,
 int portarp_map(const void *arg, const struct output *output)
 {
 	const struct portarp_settings *wanted = arg;
-	const char *word = wanted->common.word;
+	const char *word = wanted->common.words.item[0];
 	struct mapping mapping;
 	struct rule rule = {};
 	struct in6_addr v6;

@@ -458,7 +458,7 @@ int portarp_who(const void *arg, const struct output *output)
 	if (err) {
 		code = complain_pins(err, instance, PORTARP_STEM);
 	} else {
-		code = who(output, instance, wanted->common.word, &tables);
+		code = who(output, instance, wanted->common.words.item[0], &tables);
 		portarp_tables_close(&tables);
 	}
 	portarp_pins_close(&pins);
