@@ -11,7 +11,7 @@
 #include "onetime_many.bpf.h"
 #include "onetime_nd.bpf.h"
 
-enum parsed { PARSED_OTHER, PARSED_PORTS, PARSED_ICMP, PARSED_PROTOCOL, PARSED_ARP };
+enum parsed { PARSED_OTHER, PARSED_PORTS, PARSED_ICMP, PARSED_PROTOCOL, PARSED_ARP, PARSED_TAGS };
 
 static __always_inline enum parsed guard_parse(struct __sk_buff *skb, struct packet *p)
 {
@@ -21,6 +21,8 @@ static __always_inline enum parsed guard_parse(struct __sk_buff *skb, struct pac
 		return PARSED_PORTS;
 	if (p->ethertype == bpf_htons(ETH_P_ARP))
 		return PARSED_ARP;
+	if (p->ethertype == bpf_htons(ETH_P_8021Q) || p->ethertype == bpf_htons(ETH_P_8021AD))
+		return PARSED_TAGS;
 	if (!p->l4)
 		return PARSED_OTHER;
 	/* Only where it stands right behind the IP header: errors and neighbour messages do. */
@@ -206,6 +208,9 @@ guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *
 
 	if (parsed == PARSED_ARP)
 		return arp_in(skb, &p, now_ns);
+	/* The kernel takes off any number of tags of VLAN 0, and would see what we have not. */
+	if (parsed == PARSED_TAGS)
+		return ONETIME_MALFORMED;
 	if (parsed == PARSED_OTHER)
 		return ONETIME_OTHER;
 	if (parsed == PARSED_ICMP && p.ethertype == bpf_htons(ETH_P_IPV6)) {
