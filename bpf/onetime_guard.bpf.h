@@ -11,6 +11,18 @@
 #include "onetime_many.bpf.h"
 #include "onetime_nd.bpf.h"
 
+/* An IPv6 packet with the mapped address of an IPv4 one: it would have the key of that. The kernel
+ * takes none, so none may take an address or move a session's ports. */
+static __always_inline bool guard_is_mapped(const struct packet *p)
+{
+	const __u32 *from = (const __u32 *)p->flow.remote.b, *to = (const __u32 *)p->flow.local.b;
+	__u32 mapped = bpf_htonl(0xffff);
+
+	if (p->ethertype != bpf_htons(ETH_P_IPV6))
+		return false;
+	return !(from[0] | from[1] | (from[2] ^ mapped)) || !(to[0] | to[1] | (to[2] ^ mapped));
+}
+
 enum parsed { PARSED_OTHER, PARSED_PORTS, PARSED_ICMP, PARSED_PROTOCOL, PARSED_ARP, PARSED_TAGS };
 
 static __always_inline enum parsed guard_parse(struct __sk_buff *skb, struct packet *p)
@@ -213,6 +225,7 @@ guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *
 		return ONETIME_MALFORMED;
 	if (parsed == PARSED_OTHER)
 		return ONETIME_OTHER;
+	p.bad |= guard_is_mapped(&p);
 	if (parsed == PARSED_ICMP && p.ethertype == bpf_htons(ETH_P_IPV6)) {
 		reason = nd_in(skb, &p, conf, egress, now_ns);
 		if (reason != ONETIME_OTHER)
