@@ -23,6 +23,8 @@ static __always_inline bool guard_is_mapped(const struct packet *p)
 	return !(from[0] | from[1] | (from[2] ^ mapped)) || !(to[0] | to[1] | (to[2] ^ mapped));
 }
 
+#define LOOPBACK_IFINDEX 1 /* in every namespace */
+
 enum parsed { PARSED_OTHER, PARSED_PORTS, PARSED_ICMP, PARSED_PROTOCOL, PARSED_ARP, PARSED_TAGS };
 
 static __always_inline enum parsed guard_parse(struct __sk_buff *skb, struct packet *p)
@@ -63,8 +65,14 @@ static __always_inline void tell_claimed(const struct packet *p, const struct on
 	event_send(&event);
 }
 
-static __always_inline enum onetime_reason may_claim(const struct packet *p,
-						     const struct onetime_addr *addr)
+/* No session begins from an address of our own pools, but for one within this host. */
+static __always_inline bool is_spoofed(const struct __sk_buff *skb, const struct packet *p)
+{
+	return skb->ifindex != LOOPBACK_IFINDEX && pool_of(&p->flow.remote);
+}
+
+static __always_inline enum onetime_reason
+may_claim(const struct __sk_buff *skb, const struct packet *p, const struct onetime_addr *addr)
 {
 	if (p->fragment == FRAGMENT_LATER)
 		return ONETIME_FRAGMENT;
@@ -76,14 +84,17 @@ static __always_inline enum onetime_reason may_claim(const struct packet *p,
 		return ONETIME_NOT_FOR;
 	if (addr->mode == ONETIME_AWARE && p->flow.local_port != addr->port)
 		return ONETIME_WRONG_PORT;
+	if (is_spoofed(skb, p))
+		return ONETIME_SPOOFED;
 	return listener_is_there(addr->listener) ? ONETIME_CLAIMED : ONETIME_NO_LISTENER;
 }
 
-static __always_inline enum onetime_reason claim(const struct onetime_conf *conf,
+static __always_inline enum onetime_reason claim(const struct __sk_buff *skb,
+						 const struct onetime_conf *conf,
 						 const struct packet *p, struct onetime_addr *addr,
 						 __u64 now_ns)
 {
-	enum onetime_reason reason = may_claim(p, addr);
+	enum onetime_reason reason = may_claim(skb, p, addr);
 	bool tcp = p->flow.proto == IPPROTO_TCP;
 
 	if (reason != ONETIME_CLAIMED)
@@ -152,7 +163,7 @@ static __always_inline enum onetime_reason guard_ports(struct __sk_buff *skb,
 	case ONETIME_STATE_RESERVED:
 		return ONETIME_NOT_OURS_YET;
 	case ONETIME_STATE_PENDING:
-		return claim(conf, p, addr, now_ns);
+		return claim(skb, conf, p, addr, now_ns);
 	case ONETIME_STATE_TAKING:
 		return ONETIME_TAKEN;
 	case ONETIME_STATE_CLOSING:
@@ -163,7 +174,8 @@ static __always_inline enum onetime_reason guard_ports(struct __sk_buff *skb,
 	case ONETIME_STATE_CLAIMED:
 	case ONETIME_STATE_LIVE:
 		if (addr->use == ONETIME_MANY)
-			return many_in(skb, p, addr);
+			return is_first(p) && is_spoofed(skb, p) ? ONETIME_SPOOFED
+								 : many_in(skb, p, addr);
 		return session(skb, conf, p, addr, now_ns);
 	default:
 		return addr->state == ONETIME_STATE_PENDING ? ONETIME_EXPIRED : ONETIME_FREE;
@@ -198,15 +210,15 @@ static __always_inline enum onetime_reason refuse(const struct packet *p,
 	}
 }
 
-static __always_inline enum onetime_reason guard_stranger(const struct packet *p,
-							  enum parsed parsed)
+static __always_inline enum onetime_reason
+guard_stranger(const struct __sk_buff *skb, const struct packet *p, enum parsed parsed)
 {
 	if (pool_of(&p->flow.local)) {
 		if (parsed == PARSED_PORTS)
 			return refuse(p, p->bad ? ONETIME_MALFORMED : ONETIME_FREE);
 		return parsed == PARSED_ICMP ? ONETIME_ICMP_DROPPED : ONETIME_PROTOCOL;
 	}
-	return pool_of(&p->flow.remote) ? ONETIME_SPOOFED : ONETIME_OTHER;
+	return is_spoofed(skb, p) ? ONETIME_SPOOFED : ONETIME_OTHER;
 }
 
 static __always_inline enum onetime_reason
@@ -233,7 +245,7 @@ guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *
 	}
 	addr = bpf_map_lookup_elem(&onetime_addr, &p.flow.local);
 	if (!addr)
-		return guard_stranger(&p, parsed);
+		return guard_stranger(skb, &p, parsed);
 	if (parsed == PARSED_ICMP)
 		return icmp_in(skb, &p, addr, now_ns);
 	if (parsed == PARSED_PROTOCOL)
