@@ -184,15 +184,20 @@ static __always_inline enum onetime_reason guard_ports(struct __sk_buff *skb,
 
 /* ---- the whole */
 
-/* Reset: the kernel answers, for sk_lookup refuses the packet too. Never where a socket in
- * TIME-WAIT would answer otherwise. */
-static __always_inline enum onetime_reason refuse(const struct packet *p,
-						  enum onetime_reason reason)
+/*
+ * Reset: the kernel answers, for sk_lookup refuses the packet too. Never where a socket may be that
+ * is found before sk_lookup is asked: in TIME-WAIT, or one that outlived its session. `addr` is
+ * NULL where there is no entry.
+ */
+static __always_inline enum onetime_reason
+refuse(const struct packet *p, const struct onetime_addr *addr, enum onetime_reason reason)
 {
 	const struct onetime_pool *pool;
 
 	switch (reason) {
 	case ONETIME_FREE:
+		if (addr && address_equal(&addr->peer, &p->flow.remote))
+			return reason;
 	case ONETIME_NOT_OURS_YET:
 	case ONETIME_TAKEN:
 	case ONETIME_NOT_FOR:
@@ -215,7 +220,7 @@ guard_stranger(const struct __sk_buff *skb, const struct packet *p, enum parsed 
 {
 	if (pool_of(&p->flow.local)) {
 		if (parsed == PARSED_PORTS)
-			return refuse(p, p->bad ? ONETIME_MALFORMED : ONETIME_FREE);
+			return refuse(p, NULL, p->bad ? ONETIME_MALFORMED : ONETIME_FREE);
 		return parsed == PARSED_ICMP ? ONETIME_ICMP_DROPPED : ONETIME_PROTOCOL;
 	}
 	return is_spoofed(skb, p) ? ONETIME_SPOOFED : ONETIME_OTHER;
@@ -250,7 +255,7 @@ guard_in(struct __sk_buff *skb, const struct onetime_conf *conf, struct egress *
 		return icmp_in(skb, &p, addr, now_ns);
 	if (parsed == PARSED_PROTOCOL)
 		return ONETIME_PROTOCOL;
-	return refuse(&p, guard_ports(skb, conf, &p, addr, now_ns));
+	return refuse(&p, addr, guard_ports(skb, conf, &p, addr, now_ns));
 }
 
 /* The kernel chooses an EA's port after connect6 has run: it is seen in its first packet. */
