@@ -139,6 +139,16 @@ static __always_inline void keep_udp(struct onetime_addr *addr, const struct one
 		addr->until_ns = now_ns + conf->udp_ns;
 }
 
+/* Who sends may get no answers. */
+static __always_inline void keep_sending(struct onetime_addr *addr)
+{
+	const struct onetime_conf *conf = conf_get();
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+
+	if (conf && onetime_state_at(addr, now_ns) == ONETIME_STATE_LIVE)
+		keep_udp(addr, conf, now_ns);
+}
+
 static __always_inline enum onetime_reason session(struct __sk_buff *skb,
 						   const struct onetime_conf *conf,
 						   const struct packet *p,
@@ -272,8 +282,6 @@ static __always_inline void ea_port_note(const struct packet *p, struct onetime_
 /* What leaves: of a session, with the ports that the other end looks for. */
 static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 {
-	const struct onetime_conf *conf = conf_get();
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	struct onetime_addr *addr;
 	struct packet p = {};
 
@@ -289,9 +297,8 @@ static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 	/* A reset of what was refused, of no session, goes as it is. */
 	if (!port_is_sockets(&p, addr))
 		return ONETIME_OTHER;
-	/* Who sends may get no answers. */
-	if (conf && onetime_state_at(addr, now_ns) == ONETIME_STATE_LIVE)
-		keep_udp(addr, conf, now_ns);
+	if (addr->proto == IPPROTO_UDP)
+		keep_sending(addr);
 	return port_out(skb, &p, addr) ? ONETIME_SEND_FAILED : ONETIME_SENT;
 }
 
