@@ -209,9 +209,9 @@ enum onetime_use {
 	ONETIME_MANY,	 /* a server's, for many sessions (table I, U(*)): always LIVE */
 };
 
-/* In the order of how often they are read: the first 56 bytes are all that a packet needs. */
 #define ONETIME_UNTIL_CLOSE (~0ull)
 
+/* In the order of how often they are read: the first 56 bytes are all that a packet needs. */
 struct onetime_addr {
 	__u32 state;		/* enum onetime_state; changed by compare-and-swap alone */
 	__u8 use;		/* enum onetime_use */
@@ -244,7 +244,9 @@ static inline __u32 onetime_state_at(const struct onetime_addr *addr, __u64 now_
 		return now_ns < addr->until_ns ? state : ONETIME_STATE_DEAD;
 	case ONETIME_STATE_LIVE:
 		/* 17 = IPPROTO_UDP, whose end nobody tells */
-		return addr->proto != 17 || now_ns < addr->until_ns ? state : ONETIME_STATE_DEAD;
+		return addr->use == ONETIME_MANY || addr->proto != 17 || now_ns < addr->until_ns
+			       ? state
+			       : ONETIME_STATE_DEAD;
 	default:
 		return state;
 	}
