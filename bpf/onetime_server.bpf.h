@@ -65,11 +65,11 @@ static __always_inline int server_lookup(struct bpf_sk_lookup *ctx)
 		return lookup_give(ctx, addr->listener);
 	if (!address_equal(&addr->peer, &peer) || addr->peer_port != (__be16)ctx->remote_port)
 		return lookup_refuse();
+	if (ctx->local_port != bpf_ntohs(addr->port) && (addr->use != ONETIME_EA || addr->port))
+		return lookup_refuse();
 	/* An unconnected UDP client: the kernel finds its socket. */
 	if (addr->use == ONETIME_EA)
 		return ctx->protocol == IPPROTO_UDP ? SK_PASS : lookup_refuse();
-	if (ctx->local_port != bpf_ntohs(addr->port))
-		return lookup_refuse();
 	return lookup_give(ctx, addr->listener);
 }
 
