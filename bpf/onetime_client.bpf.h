@@ -31,7 +31,8 @@
 #include "onetime_state.bpf.h"
 
 #define CLIENT_ALLOW  1
-#define CLIENT_REFUSE 0 /* EPERM */
+#define CLIENT_REFUSE 0			   /* EPERM */
+#define CLIENT_QUIET  ONETIME_REASON_COUNT /* nothing to count */
 #define CLIENT_TRIES  8 /* addresses that the agent took back since it queued them */
 
 /* Who connects whereto. */
@@ -294,7 +295,8 @@ static __always_inline int client_verdict(const struct client *c, enum onetime_r
 	bool failed = reason == ONETIME_EA_EMPTY_REFUSED || reason == ONETIME_EA_BOUND_REFUSED ||
 		      reason == ONETIME_EA_FAILED_REFUSED;
 
-	note(failed && !c->conf->strict ? reason + 1 : reason);
+	if (reason != CLIENT_QUIET)
+		note(failed && !c->conf->strict ? reason + 1 : reason);
 	return failed && c->conf->strict ? CLIENT_REFUSE : CLIENT_ALLOW;
 }
 
@@ -392,6 +394,8 @@ static __always_inline enum onetime_reason client_source(struct bpf_sock_addr *c
 {
 	struct onetime_socket *socket =
 		bpf_sk_storage_get(&onetime_socket, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct onetime_addr *addr;
+	bool same;
 
 	if (!socket)
 		return ONETIME_EA_FAILED_REFUSED;
@@ -399,9 +403,14 @@ static __always_inline enum onetime_reason client_source(struct bpf_sock_addr *c
 		return client_new_source(ctx, family, c, socket);
 	if (!client_is_ours(c, socket))
 		return ONETIME_EA_BOUND_REFUSED;
-	if (c->connected || client_keep(c, bpf_map_lookup_elem(&onetime_addr, &c->local)))
-		return ONETIME_EA_KEPT;
-	return ONETIME_EA_FAILED_REFUSED;
+	/* Each datagram of an IPv6 socket that is connected to IPv4 comes here, too. */
+	if (c->connected)
+		return CLIENT_QUIET;
+	addr = bpf_map_lookup_elem(&onetime_addr, &c->local);
+	same = addr && client_same(c, addr);
+	if (!client_keep(c, addr))
+		return ONETIME_EA_FAILED_REFUSED;
+	return same ? CLIENT_QUIET : ONETIME_EA_KEPT;
 }
 
 static __always_inline int client_sendmsg(struct bpf_sock_addr *ctx, int family, bool by_user)

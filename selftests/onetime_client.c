@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: selftests/lib/onetime_client.c selftests/lib/assume.c */
+/* link: selftests/lib/onetime_client.c selftests/lib/onetime_client_sockets.c */
+/* link: selftests/lib/assume.c */
 /*
  * selftests/onetime_client.c - each connect has an address of its own (paper II.A, EA): real
  * sockets, exact counters. After each test in strict mode the peer's capture must hold no packet
@@ -27,58 +28,6 @@
 #include "selftests/lib/assume.h"
 #include "selftests/lib/onetime_client.h"
 
-static int links[4];
-static bool no_cgroup;
-
-static int set_up(void **state)
-{
-	(void)state;
-	no_cgroup = oclient_open() < 0;
-	if (!no_cgroup)
-		oclient_attach_clients(oc.cgroup_fd, false, links);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	if (!no_cgroup)
-		oclient_detach(links);
-	oclient_close();
-	return 0;
-}
-
-static int begin(void **state)
-{
-	(void)state;
-	if (no_cgroup) {
-		printf("no cgroup2 file system is mounted\n");
-		skip();
-	}
-	oclient_clear();
-	return 0;
-}
-
-static int end(void **state)
-{
-	int leaks = no_cgroup ? 0 : oclient_leaks();
-
-	(void)state;
-	if (leaks && !oc.may_leak)
-		print_error("%d packets with the host's own address\n", leaks);
-	return leaks && !oc.may_leak;
-}
-
-#define END (-1)
-
-static struct onetime_addr entry(const struct isthmus_addr *addr)
-{
-	struct onetime_addr value;
-
-	assert_true(oclient_get(addr, &value));
-	return value;
-}
-
 static __u64 cookie_of(int fd)
 {
 	uint64_t cookie;
@@ -86,18 +35,6 @@ static __u64 cookie_of(int fd)
 
 	must(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len));
 	return cookie;
-}
-
-static void assert_address(const struct isthmus_addr *addr, const struct isthmus_addr *wanted)
-{
-	assert_memory_equal(addr, wanted, sizeof(*addr));
-}
-
-static void lenient(void)
-{
-	oc.conf.strict = 0;
-	oc.may_leak = true;
-	oclient_put_conf();
 }
 
 /* ---- TCP */
@@ -119,7 +56,7 @@ static void tcp_session(int family, const char *address)
 	local = oclient_local(fd);
 	assert_address(&local, &wanted);
 	assert_address(&from, &wanted);
-	value = entry(&local);
+	value = oclient_entry(&local);
 	must(getsockname(fd, (struct sockaddr *)&name, &len));
 	assert_int_equal(value.state, ONETIME_STATE_LIVE);
 	assert_int_equal(value.use, ONETIME_EA);
@@ -137,7 +74,7 @@ static void tcp_session(int family, const char *address)
 	close(fd);
 	close(accepted);
 	assert_true(oclient_becomes(&local, ONETIME_STATE_CLOSING));
-	value = entry(&local);
+	value = oclient_entry(&local);
 	assert_true(value.until_ns > oclient_now() + oc.conf.linger_ns - 10000000000ull);
 	assert_int_equal(oclient_states(ONETIME_STATE_RESERVED), 1);
 	assert_int_equal(oclient_count(ONETIME_CLOSED), 1);
@@ -367,7 +304,7 @@ static void refused_and_passed(int type, const char *address, enum onetime_reaso
 	assert_int_equal(oclient_connect(fd, address, OCLIENT_PORT), EPERM);
 	oclient_counts(refused, 1, END);
 	assert_int_equal(oclient_leaks(), 0);
-	lenient();
+	oclient_lenient();
 	assert_int_equal(oclient_connect(fd, address, OCLIENT_PORT), 0);
 	local = oclient_local(fd);
 	assert_address(&local, &own);
@@ -410,7 +347,7 @@ static void test_stale(void **state)
 	oclient_prepare(AF_INET6, 5);
 	for (int i = 0; i < 4; i++) {
 		addr = oclient_ea(AF_INET6, oc.next[0] - 4 + i);
-		value = entry(&addr);
+		value = oclient_entry(&addr);
 		if (i < 3)
 			value.state = became[i];
 		else
@@ -427,14 +364,6 @@ static void test_stale(void **state)
 	oclient_counts(ONETIME_EA_BOUND, 1, END);
 }
 
-static void bind_to(int fd, const char *address, uint16_t port)
-{
-	socklen_t len;
-	struct sockaddr_storage name = oclient_sockaddr(address, port, &len);
-
-	must(bind(fd, (struct sockaddr *)&name, len));
-}
-
 /* The program bound an address, a port, or `::` and nothing. */
 static void test_bound(void **state)
 {
@@ -443,11 +372,11 @@ static void test_bound(void **state)
 		uint16_t port;
 	} rows[] = {
 		{ "::", OCLIENT_PEER6, 0 },
-		{ "::", OCLIENT_PEER6, 40000 },
+		{ "::", OCLIENT_PEER6, 20000 },
 		{ OCLIENT_HOST6, OCLIENT_PEER6, 0 },
-		{ OCLIENT_HOST6, OCLIENT_PEER6, 40001 },
+		{ OCLIENT_HOST6, OCLIENT_PEER6, 20001 },
 		{ "0.0.0.0", OCLIENT_PEER4, 0 },
-		{ OCLIENT_HOST4, OCLIENT_PEER4, 40002 },
+		{ OCLIENT_HOST4, OCLIENT_PEER4, 20002 },
 		{ "2001:db8:ea::ffff", OCLIENT_PEER6, 0 },
 	};
 
@@ -460,11 +389,11 @@ static void test_bound(void **state)
 			oclient_clear();
 			oclient_prepare(AF_INET6, 1);
 			oclient_prepare(AF_INET, 1);
-			bind_to(fd, rows[i].address, rows[i].port);
+			oclient_bind(fd, rows[i].address, rows[i].port);
 			assert_int_equal(oclient_connect(fd, rows[i].peer, OCLIENT_PORT), EPERM);
 			assert_int_equal(oclient_leaks(), 0);
 			oclient_counts(ONETIME_EA_BOUND_REFUSED, 1, END);
-			lenient();
+			oclient_lenient();
 			if (i == 6) /* the guard lets nobody answer */
 				must(fcntl(fd, F_SETFL, O_NONBLOCK));
 			oclient_connect(fd, rows[i].peer, OCLIENT_PORT);
@@ -488,10 +417,10 @@ static void test_bind_fails(void **state)
 	addr = oclient_ea(AF_INET6, oc.next[0] - 1);
 	assume_run("sysctl -qw net.ipv6.ip_nonlocal_bind=0");
 	assert_int_equal(oclient_connect(fd, OCLIENT_PEER6, OCLIENT_PORT), EPERM);
-	assert_int_equal(entry(&addr).state, ONETIME_STATE_DEAD);
+	assert_int_equal(oclient_entry(&addr).state, ONETIME_STATE_DEAD);
 	assert_int_equal(oclient_leaks(), 0);
 	oclient_counts(ONETIME_EA_FAILED_REFUSED, 1, END);
-	lenient();
+	oclient_lenient();
 	assert_int_equal(oclient_connect(fd, OCLIENT_PEER6, OCLIENT_PORT), 0);
 	close(oclient_accept(&addr));
 	oclient_counts(ONETIME_EA_FAILED_REFUSED, 1, ONETIME_EA_FAILED_PASSED, 1, END);
@@ -556,30 +485,28 @@ static void test_no_v4_pool(void **state)
 	close(fd);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_tcp),
-		test(test_tcp_v4),
-		test(test_tcp_mapped),
-		test(test_tcp_again),
-		test(test_tcp_again_later),
-		test(test_tcp_no_route),
-		test(test_tcp_non_blocking),
-		test(test_tcp_syn_sent),
-		test(test_tcp_close_sends),
-		test(test_tcp_fast_open),
-		test(test_tcp_many),
-		test(test_empty),
-		test(test_stale),
-		test(test_bound),
-		test(test_bind_fails),
-		test(test_v4_by_route),
-		test(test_outside),
-		test(test_no_v4_pool),
+		oclient_test(test_tcp),
+		oclient_test(test_tcp_v4),
+		oclient_test(test_tcp_mapped),
+		oclient_test(test_tcp_again),
+		oclient_test(test_tcp_again_later),
+		oclient_test(test_tcp_no_route),
+		oclient_test(test_tcp_non_blocking),
+		oclient_test(test_tcp_syn_sent),
+		oclient_test(test_tcp_close_sends),
+		oclient_test(test_tcp_fast_open),
+		oclient_test(test_tcp_many),
+		oclient_test(test_empty),
+		oclient_test(test_stale),
+		oclient_test(test_bound),
+		oclient_test(test_bind_fails),
+		oclient_test(test_v4_by_route),
+		oclient_test(test_outside),
+		oclient_test(test_no_v4_pool),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, oclient_set_up, oclient_tear_down);
 }

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_ether.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,9 +58,16 @@ void oclient_enter(const char *cgroup)
 
 static void make_networks(void)
 {
+	static const char quick[] = "sysctl -qw net.ipv6.conf.all.accept_dad=0 "
+				    "net.ipv6.conf.default.accept_dad=0";
+
 	must(unshare(CLONE_NEWNET));
+	assume_run("%s", quick);
 	oc.ns = must(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
 	oc.peer_ns = assume_ns_new();
+	assume_ns_enter(oc.peer_ns);
+	assume_run("%s", quick);
+	assume_ns_enter(oc.ns);
 	assume_run("ip link set lo up");
 	assume_veth("eth0", "eth0", oc.peer_ns);
 	assume_run("ip -6 addr add " OCLIENT_HOST6 "/64 dev eth0 nodad");
@@ -248,6 +251,8 @@ void oclient_clear(void)
 		;
 	while (!bpf_map_lookup_and_delete_elem(map_fd(onetime_ea4), NULL, &queued))
 		;
+	while (recv(oc.udp, &queued, sizeof(queued), MSG_DONTWAIT) >= 0)
+		;
 	oclient_events(0);
 	oc.conf.claim_ns = 130000000000ull;
 	oc.conf.linger_ns = 120000000000ull;
@@ -387,170 +392,4 @@ int oclient_events(enum onetime_event_kind kind)
 	ring_buffer__consume(ring);
 	ring_buffer__free(ring);
 	return counts[kind];
-}
-
-/* ---- what the peer received */
-
-static bool is_own(const __u8 *packet, size_t len)
-{
-	static const __u8 own6[16] = { 0x20, 1, 0x0d, 0xb8, 0, 1, [15] = 1 };
-	static const __u8 own4[4] = { 192, 0, 2, 1 };
-	const __u8 *ip = packet + ETH_HLEN;
-
-	if (len >= ETH_HLEN + 40 && ip[0] >> 4 == 6)
-		return (ip[6] == IPPROTO_TCP || ip[6] == IPPROTO_UDP ||
-			ip[6] == IPPROTO_FRAGMENT) &&
-		       !memcmp(ip + 8, own6, 16);
-	if (len >= ETH_HLEN + 20 && ip[0] >> 4 == 4 && packet[12] == 8 && !packet[13])
-		return (ip[9] == IPPROTO_TCP || ip[9] == IPPROTO_UDP) && !memcmp(ip + 12, own4, 4);
-	return false;
-}
-
-int oclient_leaks(void)
-{
-	__u8 packet[2048];
-	int leaks = 0;
-	ssize_t len;
-
-	while ((len = recv(oc.capture, packet, sizeof(packet), MSG_DONTWAIT)) >= 0)
-		leaks += is_own(packet, len);
-	return leaks;
-}
-
-/* ---- sockets */
-
-struct isthmus_addr oclient_address(const char *text)
-{
-	struct isthmus_addr addr = { .b = { [10] = 0xff, [11] = 0xff } };
-
-	if (inet_pton(AF_INET, text, addr.b + 12) != 1)
-		assert_int_equal(inet_pton(AF_INET6, text, addr.b), 1);
-	return addr;
-}
-
-struct sockaddr_storage oclient_sockaddr(const char *address, uint16_t port, socklen_t *len)
-{
-	struct sockaddr_storage storage = {};
-	struct sockaddr_in6 *v6 = (void *)&storage;
-	struct sockaddr_in *v4 = (void *)&storage;
-
-	if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(port);
-		*len = sizeof(*v4);
-		return storage;
-	}
-	memset(&storage, 0, sizeof(storage));
-	assert_int_equal(inet_pton(AF_INET6, address, &v6->sin6_addr), 1);
-	v6->sin6_family = AF_INET6;
-	v6->sin6_port = htons(port);
-	if (v6->sin6_addr.s6_addr[0] == 0xfe || v6->sin6_addr.s6_addr[0] == 0xff)
-		v6->sin6_scope_id = if_nametoindex("eth0");
-	*len = sizeof(*v6);
-	return storage;
-}
-
-int oclient_connect(int fd, const char *address, uint16_t port)
-{
-	socklen_t len;
-	struct sockaddr_storage to = oclient_sockaddr(address, port, &len);
-
-	return connect(fd, (struct sockaddr *)&to, len) ? errno : 0;
-}
-
-int oclient_unconnect(int fd)
-{
-	struct sockaddr none = { .sa_family = AF_UNSPEC };
-
-	return connect(fd, &none, sizeof(none)) ? errno : 0;
-}
-
-int oclient_sendto(int fd, const char *text, const char *address, uint16_t port)
-{
-	socklen_t len;
-	struct sockaddr_storage to = oclient_sockaddr(address, port, &len);
-
-	return sendto(fd, text, strlen(text), 0, (struct sockaddr *)&to, len) < 0 ? errno : 0;
-}
-
-int oclient_open_to(int type, const char *address)
-{
-	int fd = must(socket(strchr(address, ':') ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0));
-
-	assert_int_equal(oclient_connect(fd, address, OCLIENT_PORT), 0);
-	return fd;
-}
-
-static struct isthmus_addr address_of(const struct sockaddr_storage *from, uint16_t *port)
-{
-	struct isthmus_addr addr = { .b = { [10] = 0xff, [11] = 0xff } };
-
-	if (port)
-		*port = ntohs(((const struct sockaddr_in *)from)->sin_port);
-	if (from->ss_family == AF_INET)
-		memcpy(addr.b + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
-	else
-		memcpy(addr.b, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-	return addr;
-}
-
-struct isthmus_addr oclient_local(int fd)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-
-	must(getsockname(fd, (struct sockaddr *)&name, &len));
-	return address_of(&name, NULL);
-}
-
-bool oclient_is_ea(const struct isthmus_addr *addr)
-{
-	struct isthmus_addr pool4 = oclient_ea(AF_INET, 0), pool6 = oclient_ea(AF_INET6, 0);
-
-	return !memcmp(addr, &pool4, 15) || !memcmp(addr, &pool6, 8);
-}
-
-static bool readable(int fd)
-{
-	struct pollfd wait = { .fd = fd, .events = POLLIN };
-
-	return poll(&wait, 1, assume_ms(1000)) == 1;
-}
-
-int oclient_accept(struct isthmus_addr *from)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-	int fd;
-
-	assert_true(readable(oc.tcp));
-	fd = must(accept4(oc.tcp, (struct sockaddr *)&name, &len, SOCK_CLOEXEC));
-	*from = address_of(&name, NULL);
-	return fd;
-}
-
-void oclient_receive(const char *text, struct isthmus_addr *from, uint16_t *port)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-	char got[100] = {};
-
-	assert_true(readable(oc.udp));
-	must(recvfrom(oc.udp, got, sizeof(got) - 1, 0, (struct sockaddr *)&name, &len));
-	assert_string_equal(got, text);
-	*from = address_of(&name, port);
-}
-
-int oclient_peer_socket(int type, uint16_t port)
-{
-	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	int fd;
-
-	assume_ns_enter(oc.peer_ns);
-	fd = must(socket(AF_INET6, type | SOCK_CLOEXEC, 0));
-	must(bind(fd, (struct sockaddr *)&any, sizeof(any)));
-	if (type == SOCK_STREAM)
-		must(listen(fd, 1024));
-	assume_ns_enter(oc.ns);
-	return fd;
 }

@@ -37,9 +37,10 @@ struct oclient {
 	int cgroup_fd, nested_fd;
 	int ns, peer_ns;
 	int capture;
-	int tcp, udp;  /* the peer's sockets */
-	__u64 next[2]; /* the next address of the IPv6 and the IPv4 pool */
-	bool may_leak; /* this test's traffic does, by design */
+	struct isthmus_addr asked; /* the peer's address that the last datagram was for */
+	int tcp, udp;		   /* the peer's sockets */
+	__u64 next[2];		   /* the next address of the IPv6 and the IPv4 pool */
+	bool may_leak;		   /* this test's traffic does, by design */
 };
 
 extern struct oclient oc;
@@ -48,6 +49,16 @@ extern struct oclient oc;
 int oclient_open(void);
 void oclient_close(void);
 void oclient_clear(void);
+
+/* cmocka's: the client programs are at the cgroup; end fails where a strict test leaked. */
+int oclient_set_up(void **state);
+int oclient_tear_down(void **state);
+int oclient_begin(void **state);
+int oclient_end(void **state);
+#define oclient_test(name) cmocka_unit_test_setup_teardown(name, oclient_begin, oclient_end)
+void oclient_without_clients(void (*call)(void));
+/* From here on the test is in lenient mode, and may leak. */
+void oclient_lenient(void);
 
 /* What `conf` says is what the programs see. */
 void oclient_put_conf(void);
@@ -61,12 +72,15 @@ void oclient_enter(const char *cgroup);
 struct isthmus_addr oclient_ea(int family, __u64 number);
 void oclient_prepare(int family, int count);
 bool oclient_get(const struct isthmus_addr *addr, struct onetime_addr *value);
+struct onetime_addr oclient_entry(const struct isthmus_addr *addr);
 /* A state by now; DEAD if there is no entry. */
 __u32 oclient_state(const struct isthmus_addr *addr);
 __u32 oclient_states(__u32 state); /* how many addresses have it */
 __u64 oclient_now(void);
 
-/* Every EA_ counter, and what is not named is 0: oclient_counts(EA_BOUND, 1, -1). */
+#define END (-1)
+
+/* Every EA_ counter, and what is not named is 0: oclient_counts(EA_BOUND, 1, END). */
 void oclient_counts(int reason, ...);
 __u64 oclient_count(enum onetime_reason reason);
 int oclient_events(enum onetime_event_kind kind);
@@ -75,16 +89,23 @@ int oclient_leaks(void);
 /* Sockets. A connect gives 0 or an errno. */
 struct sockaddr_storage oclient_sockaddr(const char *address, uint16_t port, socklen_t *len);
 int oclient_connect(int fd, const char *address, uint16_t port);
+void oclient_bind(int fd, const char *address, uint16_t port);
 int oclient_unconnect(int fd);
 int oclient_sendto(int fd, const char *text, const char *address, uint16_t port);
 /* A connected socket to the peer, or the test ends. */
 int oclient_open_to(int type, const char *address);
 struct isthmus_addr oclient_local(int fd);
+#define assert_address(addr, wanted) assert_memory_equal(addr, wanted, sizeof(struct isthmus_addr))
 bool oclient_is_ea(const struct isthmus_addr *addr);
 struct isthmus_addr oclient_address(const char *text);
 /* The peer's side. */
 int oclient_accept(struct isthmus_addr *from);
 void oclient_receive(const char *text, struct isthmus_addr *from, uint16_t *port);
+/* From the address that was asked last. */
+void oclient_answer(const char *text, const struct isthmus_addr *to, uint16_t port);
+/* A datagram with a source of its own (IPV6_PKTINFO): 0 or an errno. */
+int oclient_send_from(int fd, const char *text, const struct isthmus_addr *from,
+		      const struct isthmus_addr *to, uint16_t port);
 int oclient_peer_socket(int type, uint16_t port);
 /* Waits up to a second, times $SLOW, until it is so. */
 bool oclient_becomes(const struct isthmus_addr *addr, __u32 state);
