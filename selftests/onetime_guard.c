@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: selftests/lib/packet.c selftests/lib/assume.c selftests/lib/onetime_fixture.c */
 /*
- * selftests/onetime_guard.c - what passes at a pool's device, and what takes an address.
+ * selftests/onetime_guard.c - which packets pass at a pool's device, by an address' state. How an
+ * address is taken is in onetime_claim.c, what no packet should look like in onetime_shape.c.
  */
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,9 +18,9 @@
 #include "selftests/lib/assume.h"
 #include "selftests/lib/onetime_fixture.h"
 
-static struct ofix fx;
+#define each_use(use) for (int use = ONETIME_SSA; use <= ONETIME_EA; use++)
 
-static const struct isthmus_addr ssa6 = OFIX_SSA6(9), alice6 = OFIX_ALICE6;
+static struct ofix fx;
 
 static int set_up(void **state)
 {
@@ -40,39 +42,277 @@ static int clear(void **state)
 	return 0;
 }
 
-static struct packet_spec spec_of(const struct isthmus_addr *from, const struct isthmus_addr *to,
-				  __u8 proto, __u16 flags)
+/* ---- addresses without an entry */
+
+static void test_no_entry(void **unused)
 {
-	return (struct packet_spec){ .src = *from,
-				     .dst = *to,
-				     .proto = proto,
-				     .sport = 40000,
-				     .dport = 80,
-				     .flags = flags,
-				     .data_len = 20 };
+	(void)unused;
+	ofix_each_family(v4) ofix_each_pool(reset) ofix_each_proto(udp)
+	{
+		const struct isthmus_addr *to = &ofix_ssa[reset][v4];
+
+		ofix_refuses(&fx, reset,
+			     ofix_spec(&ofix_alice[v4], to, ofix_protos[udp], PACKET_SYN),
+			     ONETIME_FREE);
+		ofix_refuses(&fx, reset,
+			     ofix_spec(&ofix_alice[v4], to, ofix_protos[udp], PACKET_ACK),
+			     ONETIME_FREE);
+		ofix_refuses(&fx, reset,
+			     ofix_spec(&ofix_ssa[0][v4], to, ofix_protos[udp], PACKET_SYN),
+			     ONETIME_FREE);
+		assert_int_equal(ofix_entries(&fx, "onetime_addr"), 0);
+	}
 }
 
-static void test_claim(void **state)
+static void test_outside(void **unused)
+{
+	(void)unused;
+	ofix_each_family(v4) ofix_each_proto(udp)
+	{
+		ofix_passes(&fx,
+			    ofix_spec(&ofix_alice[v4], &ofix_bob[v4], ofix_protos[udp], PACKET_SYN),
+			    ONETIME_OTHER);
+		ofix_each_pool(reset) ofix_refuses(&fx, reset,
+						   ofix_spec(&ofix_ssa[reset][v4], &ofix_bob[v4],
+							     ofix_protos[udp], PACKET_SYN),
+						   ONETIME_SPOOFED);
+	}
+}
+
+/* Within the host addresses of pools talk to all others. */
+static void test_loopback(void **unused)
+{
+	__u32 net = fx.net;
+
+	(void)unused;
+	fx.net = 1;
+	ofix_each_family(v4) ofix_passes(
+		&fx, ofix_spec(&ofix_ssa[0][v4], &ofix_bob[v4], IPPROTO_TCP, PACKET_SYN),
+		ONETIME_OTHER);
+	fx.net = net;
+}
+
+/* ---- a packet of alice's and of bob's, in each state of alice's session */
+
+struct state_row {
+	__u32 state;
+	bool over;	/* until_ns has passed */
+	int first[2];	/* of alice, TCP and UDP: what begins a session */
+	int later[2];	/* of alice: an ACK */
+	int strange[2]; /* of bob: a first one */
+};
+
+#define BOTH(reason)                                                                               \
+	{                                                                                          \
+		ONETIME_##reason, ONETIME_##reason                                                 \
+	}
+#define EACH(tcp, udp)                                                                             \
+	{                                                                                          \
+		ONETIME_##tcp, ONETIME_##udp                                                       \
+	}
+
+static const struct state_row state_rows[] = {
+	{ ONETIME_STATE_FREE, false, BOTH(FREE), BOTH(FREE), BOTH(FREE) },
+	{ ONETIME_STATE_RESERVED, false, BOTH(NOT_OURS_YET), BOTH(NOT_OURS_YET),
+	  BOTH(NOT_OURS_YET) },
+	{ ONETIME_STATE_RESERVED, true, BOTH(NOT_OURS_YET), BOTH(NOT_OURS_YET),
+	  BOTH(NOT_OURS_YET) },
+	{ ONETIME_STATE_PENDING, true, BOTH(EXPIRED), BOTH(EXPIRED), BOTH(EXPIRED) },
+	{ ONETIME_STATE_TAKING, false, BOTH(TAKEN), BOTH(TAKEN), BOTH(TAKEN) },
+	{ ONETIME_STATE_CLAIMED, false, BOTH(SESSION), BOTH(SESSION), BOTH(TAKEN) },
+	{ ONETIME_STATE_CLAIMED, true, BOTH(FREE), BOTH(FREE), BOTH(FREE) },
+	{ ONETIME_STATE_LIVE, false, BOTH(SESSION), BOTH(SESSION), BOTH(TAKEN) },
+	{ ONETIME_STATE_LIVE, true, EACH(SESSION, FREE), EACH(SESSION, FREE), EACH(TAKEN, FREE) },
+	{ ONETIME_STATE_CLOSING, false, EACH(ENDED, SESSION), BOTH(SESSION), EACH(ENDED, TAKEN) },
+	{ ONETIME_STATE_CLOSING, true, BOTH(FREE), BOTH(FREE), BOTH(FREE) },
+	{ ONETIME_STATE_DEAD, false, BOTH(FREE), BOTH(FREE), BOTH(FREE) },
+	{ ONETIME_STATE_DEAD + 1, false, BOTH(FREE), BOTH(FREE), BOTH(FREE) },
+};
+
+static void run_row(int reset, struct packet_spec spec, bool of_session, int reason)
+{
+	if (reason == ONETIME_SESSION)
+		ofix_passes(&fx, spec, reason);
+	else /* what a session's own end sends late is never answered */
+		ofix_refuses(&fx, of_session && reason == ONETIME_FREE ? OFIX_SILENT : reset, spec,
+			     reason);
+}
+
+static void run_state(const struct state_row *row, int use, int mode, int reset, int v4, int udp)
+{
+	struct onetime_addr record = ofix_session(use, row->state, mode, ofix_protos[udp],
+						  &ofix_alice[v4], OFIX_PEER, OFIX_OWN);
+	const struct isthmus_addr *to = &ofix_ssa[reset][v4];
+
+	if (row->over)
+		record.until_ns = ofix_now();
+	ofix_addr_put(&fx, to, &record);
+	run_row(reset, ofix_spec(&ofix_alice[v4], to, ofix_protos[udp], PACKET_SYN), true,
+		row->first[udp]);
+	run_row(reset, ofix_spec(&ofix_alice[v4], to, ofix_protos[udp], PACKET_ACK), true,
+		row->later[udp]);
+	run_row(reset, ofix_spec(&ofix_bob[v4], to, ofix_protos[udp], PACKET_SYN), false,
+		row->strange[udp]);
+}
+
+static void test_states(void **unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < sizeof(state_rows) / sizeof(*state_rows); i++)
+		ofix_each_family(v4) ofix_each_pool(reset) ofix_each_proto(udp) ofix_each_mode(mode)
+			each_use(use) run_state(&state_rows[i], use, mode, reset, v4, udp);
+}
+
+/* The session's other end by the other protocol. */
+static void test_other_protocol(void **unused)
+{
+	(void)unused;
+	ofix_each_family(v4) ofix_each_pool(reset) ofix_each_proto(udp) ofix_each_mode(mode)
+	{
+		struct onetime_addr record =
+			ofix_session(ONETIME_SSA, ONETIME_STATE_LIVE, mode, ofix_protos[!udp],
+				     &ofix_alice[v4], OFIX_PEER, OFIX_OWN);
+
+		ofix_addr_put(&fx, &ofix_ssa[reset][v4], &record);
+		ofix_refuses(&fx, reset,
+			     ofix_spec(&ofix_alice[v4], &ofix_ssa[reset][v4], ofix_protos[udp],
+				       PACKET_SYN),
+			     ONETIME_TAKEN);
+	}
+}
+
+/* CLOSING: what the other end has still to say; of that, nothing that would begin anew. */
+static void test_closing(void **unused)
+{
+	(void)unused;
+	ofix_each_family(v4) ofix_each_pool(reset)
+		ofix_each_mode(mode) for (__u16 flags = 0; flags < 64; flags++)
+	{
+		struct onetime_addr record =
+			ofix_session(ONETIME_SSA, ONETIME_STATE_CLOSING, mode, IPPROTO_TCP,
+				     &ofix_alice[v4], OFIX_PEER, OFIX_OWN);
+		struct packet_spec spec =
+			ofix_spec(&ofix_alice[v4], &ofix_ssa[reset][v4], IPPROTO_TCP, flags);
+
+		ofix_addr_put(&fx, &spec.dst, &record);
+		if (flags & PACKET_SYN)
+			ofix_refuses(&fx, reset, spec, ONETIME_ENDED);
+		else
+			ofix_passes(&fx, spec, ONETIME_SESSION);
+		record.until_ns = ofix_now();
+		ofix_addr_put(&fx, &spec.dst, &record);
+		ofix_refuses(&fx, OFIX_SILENT, spec, ONETIME_FREE);
+	}
+}
+
+/* ---- how long UDP lives */
+
+static void run_kept(enum ofix_hook hook, __u64 left, __u64 want, int v4)
 {
 	struct onetime_addr record =
-		ofix_record(ONETIME_SSA, ONETIME_STATE_PENDING, ONETIME_L0, IPPROTO_TCP);
-	struct packet_spec syn = spec_of(&alice6, &ssa6, IPPROTO_TCP, PACKET_SYN);
+		ofix_session(ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, IPPROTO_UDP,
+			     &ofix_alice[v4], OFIX_PEER, OFIX_OWN);
+	struct packet_spec spec = ofix_spec(&ofix_alice[v4], &ofix_ssa[0][v4], IPPROTO_UDP, 0);
+	__u64 before = ofix_now(), until;
 
-	(void)state;
-	ofix_addr_put(&fx, &ssa6, &record);
-	assert_true(ofix_spec_becomes(&fx, OFIX_IN, syn, ONETIME_CLAIMED, OFIX_ALONE));
-	assert_int_equal(fx.events, 1);
-	record = ofix_addr(&fx, &ssa6);
-	assert_int_equal(record.state, ONETIME_STATE_CLAIMED);
-	assert_memory_equal(&record.peer, &alice6, 16);
-	assert_int_equal(record.peer_port, htons(40000));
-	assert_int_equal(record.port, htons(80));
+	if (hook == OFIX_OUT) {
+		spec = ofix_spec(&ofix_ssa[0][v4], &ofix_alice[v4], IPPROTO_UDP, 0);
+		spec.sport = OFIX_OWN;
+		spec.dport = OFIX_PEER;
+	}
+	record.until_ns = left == ONETIME_UNTIL_CLOSE ? left : before + left;
+	ofix_addr_put(&fx, &ofix_ssa[0][v4], &record);
+	assert_true(ofix_spec_becomes(
+		&fx, hook, spec, hook == OFIX_IN ? ONETIME_SESSION : ONETIME_SENT, OFIX_ALONE));
+	until = ofix_addr(&fx, &ofix_ssa[0][v4]).until_ns;
+	if (want == left) {
+		assert_int_equal(until, record.until_ns);
+		return;
+	}
+	assert_true(until >= before + want && until <= ofix_now() + want);
+}
+
+static void test_udp_kept(void **unused)
+{
+	const __u64 whole = ONETIME_UDP_S * OFIX_S;
+
+	(void)unused;
+	ofix_each_family(v4) for (int hook = OFIX_IN; hook < OFIX_HOOKS; hook++)
+	{
+		run_kept(hook, OFIX_S, whole, v4);
+		run_kept(hook, whole - whole / 8 - OFIX_S, whole, v4);
+		run_kept(hook, whole - whole / 8 + OFIX_S, whole - whole / 8 + OFIX_S, v4);
+		run_kept(hook, whole, whole, v4);
+		run_kept(hook, ONETIME_UNTIL_CLOSE, ONETIME_UNTIL_CLOSE, v4);
+	}
+}
+
+/* What is over, what has closed, and what a stranger sends, keeps nothing. */
+static void test_udp_not_kept(void **unused)
+{
+	(void)unused;
+	ofix_each_family(v4)
+	{
+		struct onetime_addr record = ofix_session(ONETIME_SSA, ONETIME_STATE_LIVE,
+							  ONETIME_L0, IPPROTO_UDP, &ofix_alice[v4],
+							  OFIX_PEER, OFIX_OWN),
+				    now;
+		struct packet_spec out =
+			ofix_spec(&ofix_ssa[0][v4], &ofix_alice[v4], IPPROTO_UDP, 0);
+
+		out.sport = OFIX_OWN;
+		out.dport = OFIX_PEER;
+		record.until_ns = ofix_now();
+		ofix_addr_put(&fx, &ofix_ssa[0][v4], &record);
+		assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, ONETIME_SENT, OFIX_ALONE));
+		now = ofix_addr(&fx, &ofix_ssa[0][v4]);
+		assert_memory_equal(&now, &record, sizeof(now));
+		record.until_ns = ofix_now() + OFIX_S;
+		ofix_addr_put(&fx, &ofix_ssa[0][v4], &record);
+		ofix_refuses(&fx, OFIX_SILENT,
+			     ofix_spec(&ofix_bob[v4], &ofix_ssa[0][v4], IPPROTO_UDP, 0),
+			     ONETIME_TAKEN);
+		record.state = ONETIME_STATE_CLOSING;
+		ofix_addr_put(&fx, &ofix_ssa[0][v4], &record);
+		ofix_passes(&fx, ofix_spec(&ofix_alice[v4], &ofix_ssa[0][v4], IPPROTO_UDP, 0),
+			    ONETIME_SESSION);
+		now = ofix_addr(&fx, &ofix_ssa[0][v4]);
+		assert_memory_equal(&now, &record, sizeof(now));
+	}
+}
+
+/* ---- what leaves an address without a session */
+
+static void test_out(void **unused)
+{
+	(void)unused;
+	ofix_each_family(v4) ofix_each_pool(reset)
+	{
+		struct packet_spec out = ofix_spec(&ofix_ssa[reset][v4], &ofix_alice[v4],
+						   IPPROTO_TCP, PACKET_RST | PACKET_ACK);
+		struct onetime_addr record;
+
+		assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, ONETIME_OTHER, OFIX_ALONE));
+		record = ofix_record(ONETIME_SSA, ONETIME_STATE_PENDING, ONETIME_L0, IPPROTO_TCP);
+		ofix_addr_put(&fx, &ofix_ssa[reset][v4], &record);
+		assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, ONETIME_OTHER, OFIX_ALONE));
+		out.src = ofix_bob[v4];
+		assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, ONETIME_OTHER, OFIX_ALONE));
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_claim, clear),
+		cmocka_unit_test_setup(test_no_entry, clear),
+		cmocka_unit_test_setup(test_outside, clear),
+		cmocka_unit_test_setup(test_loopback, clear),
+		cmocka_unit_test_setup(test_states, clear),
+		cmocka_unit_test_setup(test_other_protocol, clear),
+		cmocka_unit_test_setup(test_closing, clear),
+		cmocka_unit_test_setup(test_udp_kept, clear),
+		cmocka_unit_test_setup(test_udp_not_kept, clear),
+		cmocka_unit_test_setup(test_out, clear),
 	};
 
 	return cmocka_run_group_tests_name("onetime_guard", tests, set_up, tear_down);

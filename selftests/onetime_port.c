@@ -21,17 +21,12 @@
 /* The socket's ports, and others. */
 enum { PEER = 40000, OWN = 80, PEER_2 = 41000, OWN_2 = 443 };
 
-static struct ofix fx;
-
-static const struct isthmus_addr ssa[2] = { OFIX_SSA6(9), OFIX_SSA4(9) },
-				 alice[2] = { OFIX_ALICE6, OFIX_ALICE4 };
-static const __u8 protos[2] = { IPPROTO_TCP, IPPROTO_UDP };
-
-#define each_family(v4) for (int v4 = 0; v4 < 2; v4++)
-#define each_proto(udp) for (int udp = 0; udp < 2; udp++)
-#define each_mode(mode) for (int mode = ONETIME_L0; mode <= ONETIME_AWARE; mode++)
 #define each_state(state)                                                                          \
 	for (int state = ONETIME_STATE_CLAIMED; state <= ONETIME_STATE_CLOSING; state++)
+
+static struct ofix fx;
+
+static const struct isthmus_addr *const ssa = ofix_ssa[OFIX_SILENT], *const alice = ofix_alice;
 
 static int set_up(void **state)
 {
@@ -146,12 +141,12 @@ static void test_in(void **unused)
 {
 	(void)unused;
 	for (size_t i = 0; i < sizeof(in_rows) / sizeof(*in_rows); i++)
-		each_family(v4) each_proto(udp) each_mode(mode) each_state(state)
+		ofix_each_family(v4) ofix_each_proto(udp) ofix_each_mode(mode) each_state(state)
 		{
-			session(v4, ONETIME_SSA, state, mode, protos[udp]);
-			run_in(&in_rows[i], spec_in(v4, protos[udp], 0, 0), mode, v4);
-			session(v4, ONETIME_EA, state, mode, protos[udp]);
-			run_in(&in_rows[i], spec_in(v4, protos[udp], 0, 0), mode, v4);
+			session(v4, ONETIME_SSA, state, mode, ofix_protos[udp]);
+			run_in(&in_rows[i], spec_in(v4, ofix_protos[udp], 0, 0), mode, v4);
+			session(v4, ONETIME_EA, state, mode, ofix_protos[udp]);
+			run_in(&in_rows[i], spec_in(v4, ofix_protos[udp], 0, 0), mode, v4);
 		}
 }
 
@@ -176,7 +171,7 @@ static void test_in_shapes(void **unused)
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
-		each_family(v4) each_proto(udp) each_mode(mode)
+		ofix_each_family(v4) ofix_each_proto(udp) ofix_each_mode(mode)
 		{
 			struct packet_spec spec = shapes[i];
 
@@ -184,9 +179,9 @@ static void test_in_shapes(void **unused)
 				continue;
 			spec.src = alice[v4];
 			spec.dst = ssa[v4];
-			spec.proto = protos[udp];
+			spec.proto = ofix_protos[udp];
 			spec.exts = v4 ? 0 : spec.exts;
-			session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, mode, protos[udp]);
+			session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, mode, ofix_protos[udp]);
 			run_in(&in_rows[i % 4], spec, mode, v4);
 		}
 }
@@ -195,7 +190,7 @@ static void test_in_shapes(void **unused)
 static void test_in_syn(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_mode(mode)
+	ofix_each_family(v4) ofix_each_mode(mode)
 	{
 		struct packet_spec spec = spec_in(v4, IPPROTO_TCP, 0, 0);
 
@@ -215,17 +210,17 @@ static void test_in_checksums(void **unused)
 	static const __u16 checks[] = { 0x0000, 0x0001, 0x7fff, 0x8000, 0xfffe, 0xffff };
 
 	(void)unused;
-	each_family(v4) each_proto(udp) for (int i = 0; i < 300; i++)
+	ofix_each_family(v4) ofix_each_proto(udp) for (int i = 0; i < 300; i++)
 	{
 		__u16 sport = i * 219 + 1, dport = i * 7919 + 3;
-		struct packet_spec spec = spec_in(v4, protos[udp], sport, dport);
+		struct packet_spec spec = spec_in(v4, ofix_protos[udp], sport, dport);
 		struct packet in, want;
 		__u16 check = checks[i % 6];
 
 		if (udp && !check)
 			continue; /* it would say that there is none */
 		spec.data_len = 100;
-		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L1, protos[udp]);
+		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L1, ofix_protos[udp]);
 		ofix_frame(&fx, OFIX_IN, &spec, &in);
 		packet_aim_l4_check(&in, check);
 		want = in;
@@ -246,14 +241,14 @@ static void test_in_checksums(void **unused)
 static void test_in_bad_checksum(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_proto(udp)
+	ofix_each_family(v4) ofix_each_proto(udp)
 	{
-		struct packet_spec spec = spec_in(v4, protos[udp], PEER_2, OWN_2);
+		struct packet_spec spec = spec_in(v4, ofix_protos[udp], PEER_2, OWN_2);
 		struct ofix_result result;
 		struct packet in;
 
 		spec.check = PACKET_CHECK_BAD;
-		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, protos[udp]);
+		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, ofix_protos[udp]);
 		ofix_frame(&fx, OFIX_IN, &spec, &in);
 		ofix_run(&fx, OFIX_IN, &in, &result);
 		assert_int_equal(result.reason, ONETIME_SESSION);
@@ -285,16 +280,16 @@ static void run_pieces(enum ofix_hook hook, const struct packet *whole, const st
 static void test_fragments(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_proto(udp)
+	ofix_each_family(v4) ofix_each_proto(udp)
 	{
-		struct packet_spec in = spec_in(v4, protos[udp], PEER, OWN_2),
-				   in_want = spec_in(v4, protos[udp], PEER, OWN),
-				   out = spec_out(v4, protos[udp], OWN, PEER),
-				   out_want = spec_out(v4, protos[udp], OWN_2, PEER);
+		struct packet_spec in = spec_in(v4, ofix_protos[udp], PEER, OWN_2),
+				   in_want = spec_in(v4, ofix_protos[udp], PEER, OWN),
+				   out = spec_out(v4, ofix_protos[udp], OWN, PEER),
+				   out_want = spec_out(v4, ofix_protos[udp], OWN_2, PEER);
 		struct packet whole, want;
 
 		in.data_len = in_want.data_len = out.data_len = out_want.data_len = 301;
-		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L2, protos[udp]);
+		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L2, ofix_protos[udp]);
 		ofix_frame(&fx, OFIX_IN, &in, &whole);
 		ofix_frame(&fx, OFIX_IN, &in_want, &want);
 		run_pieces(OFIX_IN, &whole, &want, ONETIME_SESSION);
@@ -331,13 +326,13 @@ static void run_out(struct packet_spec spec, __u16 sport, __u16 dport, int reaso
 static void test_out(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_proto(udp) each_mode(mode) each_state(state)
+	ofix_each_family(v4) ofix_each_proto(udp) ofix_each_mode(mode) each_state(state)
 	{
-		struct packet_spec spec = spec_out(v4, protos[udp], OWN, PEER);
+		struct packet_spec spec = spec_out(v4, ofix_protos[udp], OWN, PEER);
 		bool aware = mode == ONETIME_AWARE;
 
 		for (int use = ONETIME_SSA; use <= ONETIME_EA; use++) {
-			session(v4, use, state, mode, protos[udp]);
+			session(v4, use, state, mode, ofix_protos[udp]);
 			run_out(spec, OWN, PEER, ONETIME_SENT, OFIX_ALONE);
 			wire(v4, OWN_2, PEER);
 			run_out(spec, aware ? OWN : OWN_2, PEER, ONETIME_SENT,
@@ -353,20 +348,20 @@ static void test_out(void **unused)
 static void test_out_follows(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_proto(udp)
+	ofix_each_family(v4) ofix_each_proto(udp)
 	{
-		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L1, protos[udp]);
+		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L1, ofix_protos[udp]);
 		for (int i = 1; i < 50; i++) {
 			__u16 sport = i * 1301, dport = i * 977;
-			struct packet_spec in = spec_in(v4, protos[udp], sport, dport);
+			struct packet_spec in = spec_in(v4, ofix_protos[udp], sport, dport);
 			struct packet frame;
 			struct ofix_result result;
 
 			ofix_frame(&fx, OFIX_IN, &in, &frame);
 			ofix_run(&fx, OFIX_IN, &frame, &result);
 			assert_int_equal(result.reason, ONETIME_SESSION);
-			run_out(spec_out(v4, protos[udp], OWN, PEER), dport, sport, ONETIME_SENT,
-				ONETIME_REWRITTEN);
+			run_out(spec_out(v4, ofix_protos[udp], OWN, PEER), dport, sport,
+				ONETIME_SENT, ONETIME_REWRITTEN);
 		}
 	}
 }
@@ -374,12 +369,12 @@ static void test_out_follows(void **unused)
 static void test_out_gso(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_proto(udp)
+	ofix_each_family(v4) ofix_each_proto(udp)
 	{
-		struct packet_spec spec = spec_out(v4, protos[udp], OWN, PEER);
+		struct packet_spec spec = spec_out(v4, ofix_protos[udp], OWN, PEER);
 
 		spec.data_len = 2500;
-		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, protos[udp]);
+		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, ofix_protos[udp]);
 		wire(v4, OWN_2, PEER_2);
 		fx.gso_size = 1000;
 		fx.gso_segments = 3;
@@ -392,7 +387,7 @@ static void test_out_gso(void **unused)
 static void test_out_udp_listener(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_mode(mode)
+	ofix_each_family(v4) ofix_each_mode(mode)
 	{
 		struct packet_spec spec = spec_out(v4, IPPROTO_UDP, OFIX_UDP_PORT, PEER);
 		bool aware = mode == ONETIME_AWARE;
@@ -407,7 +402,7 @@ static void test_out_udp_listener(void **unused)
 static void test_out_strange(void **unused)
 {
 	(void)unused;
-	each_family(v4)
+	ofix_each_family(v4)
 	{
 		struct packet_spec spec = spec_out(v4, IPPROTO_TCP, OWN_2, PEER);
 
@@ -430,17 +425,17 @@ static void test_out_strange(void **unused)
 static void test_ea_port(void **unused)
 {
 	(void)unused;
-	each_family(v4) each_proto(udp) each_mode(mode)
+	ofix_each_family(v4) ofix_each_proto(udp) ofix_each_mode(mode)
 	{
 		struct onetime_addr record = ofix_session(ONETIME_EA, ONETIME_STATE_LIVE, mode,
-							  protos[udp], &alice[v4], OWN, 0);
-		struct packet_spec in = spec_in(v4, protos[udp], OWN, 50000), strange,
-				   out = spec_out(v4, protos[udp], 50000, OWN);
+							  ofix_protos[udp], &alice[v4], OWN, 0);
+		struct packet_spec in = spec_in(v4, ofix_protos[udp], OWN, 50000), strange,
+				   out = spec_out(v4, ofix_protos[udp], 50000, OWN);
 
 		ofix_addr_put(&fx, &ssa[v4], &record);
 		assert_true(ofix_spec_becomes(&fx, OFIX_IN, in, ONETIME_SESSION, OFIX_ALONE));
 		check_session(&record, v4, 0, OWN);
-		strange = spec_out(v4, protos[!udp], 50001, OWN);
+		strange = spec_out(v4, ofix_protos[!udp], 50001, OWN);
 		assert_true(ofix_spec_becomes(&fx, OFIX_OUT, strange, ONETIME_OTHER, OFIX_ALONE));
 		check_session(&record, v4, 0, OWN);
 		assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, ONETIME_SENT, OFIX_ALONE));

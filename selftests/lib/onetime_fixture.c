@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <linux/pkt_cls.h>
 #include <net/if.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +18,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <cmocka.h>
 
 #include "bpf/onetime.skel.h"
 #include "selftests/lib/assume.h"
@@ -447,6 +451,63 @@ bool ofix_spec_becomes(struct ofix *fx, enum ofix_hook hook, struct packet_spec 
 
 	ofix_frame(fx, hook, &spec, &in);
 	return ofix_becomes(fx, hook, &in, reason, beside, NULL);
+}
+
+/* ---- rows */
+
+const struct isthmus_addr ofix_ssa[2][2] = { { OFIX_SSA6(9), OFIX_SSA4(9) },
+					     { OFIX_RST6(9), OFIX_RST4(9) } },
+			  ofix_alice[2] = { OFIX_ALICE6, OFIX_ALICE4 },
+			  ofix_bob[2] = { OFIX_BOB6, OFIX_BOB4 };
+const __u8 ofix_protos[2] = { IPPROTO_TCP, IPPROTO_UDP };
+
+struct packet_spec ofix_spec(const struct isthmus_addr *from, const struct isthmus_addr *to,
+			     __u8 proto, __u16 flags)
+{
+	return (struct packet_spec){ .src = *from,
+				     .dst = *to,
+				     .proto = proto,
+				     .sport = OFIX_PEER,
+				     .dport = OFIX_OWN,
+				     .flags = flags,
+				     .data_len = 20 };
+}
+
+/* Reasons that a pool may answer by the kernel's RST. */
+static bool is_told(int reason)
+{
+	switch (reason) {
+	case ONETIME_FREE:
+	case ONETIME_NOT_OURS_YET:
+	case ONETIME_TAKEN:
+	case ONETIME_NOT_FOR:
+	case ONETIME_NO_SYN:
+	case ONETIME_NO_LISTENER:
+	case ONETIME_WRONG_PORT:
+	case ONETIME_EXPIRED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void ofix_refuses(struct ofix *fx, int reset, struct packet_spec spec, int reason)
+{
+	struct onetime_addr was = ofix_addr(fx, &spec.dst), now;
+	bool told = reset && is_told(reason);
+
+	if (!ofix_spec_becomes(fx, OFIX_IN, spec, told ? ONETIME_REFUSED_RST : reason,
+			       told ? reason : OFIX_ALONE))
+		fail_msg("reset %d, proto %d, flags %x", reset, spec.proto, spec.flags);
+	assert_int_equal(fx->events, 0);
+	now = ofix_addr(fx, &spec.dst);
+	assert_memory_equal(&now, &was, sizeof(now));
+}
+
+void ofix_passes(struct ofix *fx, struct packet_spec spec, int reason)
+{
+	if (!ofix_spec_becomes(fx, OFIX_IN, spec, reason, OFIX_ALONE))
+		fail_msg("proto %d, flags %x", spec.proto, spec.flags);
 }
 
 /* ---- frames */

@@ -112,6 +112,27 @@ bool ofix_becomes(struct ofix *fx, enum ofix_hook hook, const struct packet *in,
 bool ofix_spec_becomes(struct ofix *fx, enum ofix_hook hook, struct packet_spec spec, int reason,
 		       int beside);
 
+/* ---- rows */
+
+enum { OFIX_PEER = 40000, OFIX_OWN = 80, OFIX_SILENT = 0, OFIX_RESET = 1 };
+
+/* An address of each pool (silent, reset) and family, and two outside. */
+extern const struct isthmus_addr ofix_ssa[2][2], ofix_alice[2], ofix_bob[2];
+extern const __u8 ofix_protos[2]; /* TCP, UDP */
+
+#define ofix_each_family(v4)  for (int v4 = 0; v4 < 2; v4++)
+#define ofix_each_pool(reset) for (int reset = OFIX_SILENT; reset <= OFIX_RESET; reset++)
+#define ofix_each_proto(udp)  for (int udp = 0; udp < 2; udp++)
+#define ofix_each_mode(mode)  for (int mode = ONETIME_L0; mode <= ONETIME_AWARE; mode++)
+
+/* A row's packet: 20 bytes from port OFIX_PEER to OFIX_OWN. */
+struct packet_spec ofix_spec(const struct isthmus_addr *from, const struct isthmus_addr *to,
+			     __u8 proto, __u16 flags);
+/* At ingress it gets this reason, and comes through as it is; the test fails if not. */
+void ofix_passes(struct ofix *fx, struct packet_spec spec, int reason);
+/* The same of one that is refused, by the kernel's RST if `reset` says so. Nothing changes. */
+void ofix_refuses(struct ofix *fx, int reset, struct packet_spec spec, int reason);
+
 const char *ofix_reason_name(int reason);
 bool ofix_same(const struct packet *got, const struct packet *want);
 
