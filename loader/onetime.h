@@ -86,6 +86,8 @@ int onetime_pools_end(const struct onetime_pins *pins, struct onetime_conf *conf
 int onetime_route_add(const struct onetime_prefix *prefix);
 /* -ESRCH: there is none. */
 int onetime_route_del(const struct onetime_prefix *prefix);
+/* Of every pool in this namespace. */
+int onetime_routes_end(void);
 /* A device takes every multicast frame, or no longer does. */
 int onetime_allmulti(uint32_t ifindex, bool on);
 /* 1 if it does already. */

@@ -98,6 +98,10 @@ static int attach_new(struct onetime_attaching *run)
 
 	run->directory = ONETIME_STAGING;
 	onetime_remove(run->instance, ONETIME_STAGING, &stuck); /* of a killed predecessor */
+	if (stuck)
+		return complain(EXIT_FAILED,
+				"onetime: an attach that was killed left something in another "
+				"network namespace; run `isthmus onetime detach` there first");
 	code = onetime_programs_load(run, false);
 	if (code == EXIT_DONE)
 		code = stage(run);

@@ -4,6 +4,7 @@
  * in it. Processes that it leaves behind stay in the cgroup until they end; who comes next (`run`,
  * `client show`) removes it then.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -125,6 +126,21 @@ static int complain_cgroup(const struct command *command, int err)
 			command->path, strerror(-err));
 }
 
+/* Of one that was killed before its programs were there, which else tell where it is. */
+static void remove_stale(const char *parent)
+{
+	DIR *directory = opendir(parent);
+	struct dirent *entry;
+	int pid;
+
+	while (directory && (entry = readdir(directory)))
+		if (sscanf(entry->d_name, ONETIME_RUN_CGROUP "%d", &pid) == 1 && kill(pid, 0) &&
+		    errno == ESRCH)
+			unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR); /* if empty */
+	if (directory)
+		closedir(directory);
+}
+
 static int make_cgroup(struct command *command)
 {
 	char own[512];
@@ -137,7 +153,8 @@ static int make_cgroup(struct command *command)
 				"DIR`");
 	snprintf(command->path, sizeof(command->path), "%s/" ONETIME_RUN_CGROUP "%d", own,
 		 getpid());
-	rmdir(command->path); /* of a killed one with our number */
+	remove_stale(own);
+	rmdir(command->path); /* with our own number */
 	if (mkdir(command->path, 0755))
 		return complain_cgroup(command, -errno);
 	command->cgroup = open(command->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

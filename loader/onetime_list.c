@@ -67,11 +67,12 @@ static void print_age(const struct list *list, const struct onetime_addr *addr)
 /* Until an address' state ends by itself. */
 static void print_left(const struct list *list, const struct onetime_addr *addr, uint32_t state)
 {
+	bool udp = state == ONETIME_STATE_LIVE && addr->proto == IPPROTO_UDP;
 	bool ends = state == ONETIME_STATE_PENDING || state == ONETIME_STATE_CLAIMED ||
-		    state == ONETIME_STATE_CLOSING ||
-		    (state == ONETIME_STATE_LIVE && addr->proto == IPPROTO_UDP &&
-		     addr->use != ONETIME_MANY);
+		    state == ONETIME_STATE_CLOSING || (udp && addr->use != ONETIME_MANY);
 
+	if (addr->until_ns == ONETIME_UNTIL_CLOSE || addr->until_ns < list->now_ns)
+		ends = false;
 	list->output->seconds("left",
 			      ends ? (int64_t)((addr->until_ns - list->now_ns) / ONETIME_NS_PER_S)
 				   : OUTPUT_UNKNOWN);

@@ -144,14 +144,14 @@ static int remove_link(const char *instance, const char *directory, const struct
 	return onetime_conf_write(pins, conf);
 }
 
-/* The link of the namespace's look-up tells it: with the namespace went its devices and routes. */
-static bool netns_has_ended(const char *instance, const char *directory)
+/* The inode of the namespace, 0 if it has ended, as the link of its look-up tells it: 0 or -errno.
+ */
+static int netns_of(const char *instance, const char *directory, uint32_t *inode)
 {
 	char path[512];
-	uint32_t inode;
+	int err = pins_link_path(instance, directory, "lookup", 0, path, sizeof(path));
 
-	return !pins_link_path(instance, directory, "lookup", 0, path, sizeof(path)) &&
-	       !attach_netns_info(path, &inode) && !inode;
+	return err ?: attach_netns_info(path, inode);
 }
 
 static void take_back_sysctls(const struct onetime_conf *conf)
@@ -181,17 +181,33 @@ static unsigned int remove_here(const char *instance, const char *directory,
 	return stuck;
 }
 
+/*
+ * Of another ABI, or not all of its maps are there: what its pools are is not known, so the local
+ * routes of all go, of other instances too. Without the look-up's link there are no pools yet.
+ */
+static unsigned int remove_unknown(const char *instance, const char *directory)
+{
+	uint32_t netns;
+	uint64_t here;
+
+	if (netns_of(instance, directory, &netns) || !netns)
+		return 0;
+	return machine_netns(&here) || here != netns || onetime_routes_end();
+}
+
 static unsigned int remove_all(const char *instance, const char *directory,
 			       const struct onetime_pins *pins)
 {
 	struct onetime_conf conf;
 	uint64_t here;
+	uint32_t netns;
 
 	if (onetime_conf_read(pins, &conf) || machine_netns(&here))
 		return 1;
 	if (here == conf.netns)
 		return remove_here(instance, directory, pins, &conf);
-	return netns_has_ended(instance, directory) ? 0 : conf.links;
+	/* With the namespace went its devices and routes. */
+	return !netns_of(instance, directory, &netns) && !netns ? 0 : conf.links;
 }
 
 int onetime_remove(const char *instance, const char *directory, unsigned int *stuck)
@@ -199,9 +215,9 @@ int onetime_remove(const char *instance, const char *directory, unsigned int *st
 	struct onetime_pins pins;
 
 	*stuck = 0;
-	/* A directory that a killed attach left may lack maps: it has no pools then, and its links
-	 * are removed all the same. */
-	if (!onetime_pins_open(instance, directory, &pins)) {
+	if (onetime_pins_open(instance, directory, &pins)) {
+		*stuck = remove_unknown(instance, directory);
+	} else {
 		*stuck = remove_all(instance, directory, &pins);
 		onetime_pins_close(&pins);
 	}

@@ -51,6 +51,50 @@ int onetime_route_del(const struct onetime_prefix *prefix)
 	return route_change(prefix, RTM_DELROUTE, 0);
 }
 
+struct routes {
+	struct onetime_prefix prefix[ONETIME_POOLS];
+	unsigned int count;
+};
+
+static int destination_keep(const struct nlattr *attribute, void *data)
+{
+	if (mnl_attr_get_type(attribute) == RTA_DST)
+		*(const struct nlattr **)data = attribute;
+	return MNL_CB_OK;
+}
+
+static int route_each(const struct nlmsghdr *header, void *data)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(header);
+	const struct nlattr *destination = NULL;
+	struct routes *routes = data;
+
+	if (header->nlmsg_type != RTM_NEWROUTE || route->rtm_type != RTN_LOCAL ||
+	    route->rtm_protocol != ONETIME_ROUTE_PROTOCOL || routes->count == ONETIME_POOLS)
+		return MNL_CB_OK;
+	mnl_attr_parse(header, sizeof(*route), destination_keep, &destination);
+	if (destination &&
+	    mnl_attr_get_payload_len(destination) == (route->rtm_family == AF_INET ? 4 : 16))
+		onetime_prefix_of(&routes->prefix[routes->count++], route->rtm_family,
+				  mnl_attr_get_payload(destination), route->rtm_dst_len);
+	return MNL_CB_OK;
+}
+
+int onetime_routes_end(void)
+{
+	const struct rtmsg all = { .rtm_family = AF_UNSPEC };
+	struct routes routes;
+	int err;
+
+	do {
+		routes.count = 0;
+		err = netlink_dump(RTM_GETROUTE, &all, sizeof(all), route_each, &routes);
+		for (unsigned int i = 0; i < routes.count && !err; i++)
+			err = onetime_route_del(&routes.prefix[i]);
+	} while (!err && routes.count);
+	return err;
+}
+
 static int flags_get(int fd, uint32_t ifindex, struct ifreq *request)
 {
 	memset(request, 0, sizeof(*request));
