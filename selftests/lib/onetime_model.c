@@ -175,9 +175,13 @@ static enum onetime_reason about(const struct omodel_address *address,
 	return ONETIME_ICMP;
 }
 
-/* Where a pool resets, it does so to all who might believe that nobody is here. */
-static bool may_be_told(enum onetime_reason reason)
+/* Where a pool resets, it does so to all who might believe that nobody is here; but a socket of
+ * what is over may still be there for its other end. */
+static bool may_be_told(const struct omodel_address *address, const struct omodel_packet *packet,
+			enum onetime_reason reason)
 {
+	if (reason == ONETIME_FREE && address->made && address->peer == packet->peer)
+		return false;
 	return reason == ONETIME_FREE || reason == ONETIME_NOT_OURS_YET ||
 	       reason == ONETIME_TAKEN || reason == ONETIME_NOT_FOR || reason == ONETIME_NO_SYN ||
 	       reason == ONETIME_NO_LISTENER || reason == ONETIME_WRONG_PORT ||
@@ -207,7 +211,7 @@ struct omodel_outcome omodel_in(struct omodel *model, const struct omodel_packet
 	default:
 		outcome.reason = with_ports(model, address, packet, &outcome, now);
 	}
-	if (address->reset && may_be_told(outcome.reason)) {
+	if (address->reset && may_be_told(address, packet, outcome.reason)) {
 		outcome.refused = outcome.reason;
 		outcome.reason = ONETIME_REFUSED_RST;
 	}
