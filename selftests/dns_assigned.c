@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dns/assigned.c agents/dns/choose.c agents/dns/prefix.c agents/dns/wire.c */
+/* link: agents/dns/assigned.c agents/dns/choose.c agents/lib/prefix.c agents/dns/wire.c */
 /* link: agents/dns/sign_wire.c agents/lib/address.c */
 /* Which addresses a client was told for which hosts, and what choose() makes of it. */
 #include <setjmp.h>

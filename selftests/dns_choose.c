@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dns/choose.c agents/dns/prefix.c agents/dns/wire.c agents/dns/sign_wire.c */
+/* link: agents/dns/choose.c agents/lib/prefix.c agents/dns/wire.c agents/dns/sign_wire.c */
 /* link: agents/dns/assigned.c agents/lib/address.c */
 /* Which addresses are asked: the same for a client and a name, spread evenly, near ones first, and
  * none of which it is known that they would refuse. */

@@ -20,7 +20,7 @@
 #include "../../maps/common.h"
 #include "../lib/msg.h"
 #include "../lib/setup.h"
-#include "prefix.h"
+#include "../lib/prefix.h"
 #include "wire.h"
 
 #define MEMBER_NAME_MAX	   256 /* a domain name as text, or a word; and NUL */

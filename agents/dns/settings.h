@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "../lib/conf.h"
-#include "prefix.h"
+#include "../lib/prefix.h"
 
 #define DNS_CONFIG  "/etc/isthmus/dns.conf"
 #define DNS_CONTROL "/run/isthmus/dns.sock"

@@ -4,7 +4,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,22 +62,14 @@ static int lock_attached(struct gateway *g, char *error)
 	return fd;
 }
 
-/* It is written again when a host gets a number. */
-static void give_files(const struct gateway *g)
-{
-	const struct passwd *entry = getpwnam(g->settings.user);
-
-	if (entry && lchown(g->settings.state, entry->pw_uid, entry->pw_gid) && errno != ENOENT)
-		log_warn("%s: %s", g->settings.state, strerror(errno));
-}
-
 static int drop(struct gateway *g, char *error)
 {
 	uint64_t keep = 1ULL << CAP_NET_ADMIN | 1ULL << CAP_BPF;
 	int err;
 
-	if (g->settings.user)
-		give_files(g);
+	err = daemon_give_file(g->settings.state, g->settings.user);
+	if (err)
+		log_warn("%s: %s", g->settings.state, strerror(-err));
 	err = daemon_drop_privileges(g->settings.user, keep);
 	if (err)
 		snprintf(error, ERROR_LEN, "cannot become user %s: %s",

@@ -94,7 +94,7 @@ int status_listen(struct gateway *g, char *error)
 {
 	int err;
 
-	g->control = (struct ask_server){ status_json, g, NULL };
+	g->control = (struct ask_server){ .status = status_json, .arg = g };
 	err = ask_listen(&g->control, g->base, g->settings.control, error, ERROR_LEN);
 	if (err || !g->settings.metrics)
 		return err;

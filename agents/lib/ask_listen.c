@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <errno.h>
 #include <libgen.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +11,29 @@
 
 #define CLIENTS_MAX 16
 
+json_t *ask_refuse(struct ask_error *why, const char *code, const char *format, ...)
+{
+	va_list list;
+
+	why->code = code;
+	va_start(list, format);
+	vsnprintf(why->text, sizeof(why->text), format, list);
+	va_end(list);
+	return NULL;
+}
+
+static void command(const struct ask_server *server, const char *op, struct msg_conn *conn,
+		    const json_t *message)
+{
+	struct ask_error why = { "failed", "out of memory" };
+	json_t *answer = server->command(op, message, &why, server->arg);
+
+	if (answer)
+		msg_reply(conn, message, answer);
+	else
+		msg_reply_error(conn, message, why.code, "%s", why.text);
+}
+
 static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 {
 	const struct ask_server *server = arg;
@@ -18,6 +42,8 @@ static void on_message(struct msg_conn *conn, json_t *message, void *arg)
 	msg_get_string(message, "op", &op);
 	if (!strcmp(op, "status"))
 		msg_reply(conn, message, server->status(server->arg));
+	else if (server->command)
+		command(server, op, conn, message);
 	else
 		msg_reply_error(conn, message, "unknown-op", "status is known here");
 }

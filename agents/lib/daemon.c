@@ -131,6 +131,21 @@ int daemon_drop_privileges(const char *user, uint64_t keep)
 	return rc;
 }
 
+int daemon_give_file(const char *path, const char *user)
+{
+	static const char *const beside[] = { "", "-wal", "-shm" };
+	const struct passwd *entry = user ? getpwnam(user) : NULL;
+	char name[4200];
+	int err = 0;
+
+	for (int i = 0; i < 3 && entry; i++) {
+		snprintf(name, sizeof(name), "%s%s", path, beside[i]);
+		if (lchown(name, entry->pw_uid, entry->pw_gid) && errno != ENOENT)
+			err = -errno;
+	}
+	return err;
+}
+
 void daemon_raise_file_limit(void)
 {
 	struct rlimit limit;

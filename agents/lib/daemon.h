@@ -26,6 +26,10 @@ void daemon_stopping(void);
  */
 int daemon_drop_privileges(const char *user, uint64_t keep);
 
+/* Before that: a file that root has made and that is written again later, with what SQLite keeps
+ * beside it. user NULL: nothing. What cannot be given is logged by the caller: a negative errno. */
+int daemon_give_file(const char *path, const char *user);
+
 /* Raises RLIMIT_NOFILE's soft limit to its hard limit. */
 void daemon_raise_file_limit(void);
 

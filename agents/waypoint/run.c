@@ -3,7 +3,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,26 +49,14 @@ static int lock_attached(struct waypoint *w, char *error)
 	return fd;
 }
 
-static void give_files(const struct waypoint *w)
-{
-	static const char *const of_state[] = { "", "-wal", "-shm" };
-	const struct passwd *entry = getpwnam(w->settings.user);
-	char name[4200];
-
-	for (int i = 0; i < 3 && entry; i++) {
-		snprintf(name, sizeof(name), "%s%s", w->settings.state, of_state[i]);
-		if (lchown(name, entry->pw_uid, entry->pw_gid) && errno != ENOENT)
-			log_warn("%s: %s", name, strerror(errno));
-	}
-}
-
 static int drop(struct waypoint *w, char *error)
 {
 	uint64_t keep = 1ULL << CAP_NET_ADMIN | 1ULL << CAP_BPF;
 	int err;
 
-	if (w->settings.user)
-		give_files(w);
+	err = daemon_give_file(w->settings.state, w->settings.user);
+	if (err)
+		log_warn("%s: %s", w->settings.state, strerror(-err));
 	err = daemon_drop_privileges(w->settings.user, keep);
 	if (err)
 		snprintf(error, ERROR_LEN, "cannot become user %s: %s",

@@ -89,7 +89,7 @@ int status_listen(struct waypoint *w, char *error)
 {
 	int err;
 
-	w->control = (struct ask_server){ status_json, w, NULL };
+	w->control = (struct ask_server){ .status = status_json, .arg = w };
 	err = ask_listen(&w->control, w->base, w->settings.control, error, ERROR_LEN);
 	if (err || !w->settings.metrics)
 		return err;

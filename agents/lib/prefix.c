@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../lib/address.h"
+#include "address.h"
 #include "prefix.h"
 
 int prefix_parse(const char *text, struct prefix *prefix)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Networks, of either family, as addresses of 128 bits (maps/common.h). */
-#ifndef ISTHMUS_DNS_PREFIX_H
-#define ISTHMUS_DNS_PREFIX_H
+#ifndef ISTHMUS_AGENTS_PREFIX_H
+#define ISTHMUS_AGENTS_PREFIX_H
 
 #include <stdbool.h>
 #include <stdint.h>
