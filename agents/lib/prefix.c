@@ -38,6 +38,16 @@ bool prefix_has(const struct prefix *prefix, const struct isthmus_addr *address)
 	return !rest || !((address->b[bytes] ^ prefix->address.b[bytes]) >> (8 - rest));
 }
 
+void prefix_mask(struct prefix *prefix)
+{
+	unsigned int bytes = prefix->bits / 8, rest = prefix->bits % 8;
+
+	if (rest)
+		prefix->address.b[bytes++] &= (uint8_t)(0xff00 >> rest);
+	if (bytes < sizeof(prefix->address.b))
+		memset(&prefix->address.b[bytes], 0, sizeof(prefix->address.b) - bytes);
+}
+
 bool prefix_any_has(const struct prefix *list, unsigned int count,
 		    const struct isthmus_addr *address)
 {

@@ -16,6 +16,8 @@ struct prefix {
 /* "192.0.2.0/24", "2001:db8::/32", or one address: 0 or -EINVAL. */
 int prefix_parse(const char *text, struct prefix *prefix);
 bool prefix_has(const struct prefix *prefix, const struct isthmus_addr *address);
+/* Host bits become 0, so that one network has one form. */
+void prefix_mask(struct prefix *prefix);
 bool prefix_any_has(const struct prefix *list, unsigned int count,
 		    const struct isthmus_addr *address);
 
