@@ -200,18 +200,6 @@ userspace_packets() {
 
 # ---- the measurement
 
-# in_turn ROUND FUNCTION NAME...: odd rounds forward, even ones backward.
-in_turn() {
-	local round=$1 function=$2 names=("${@:3}") i
-	for ((i = 0; i < ${#names[@]}; i++)); do
-		if ((round % 2)); then
-			"$function" "${names[i]}" "$round"
-		else
-			"$function" "${names[-1 - i]}" "$round"
-		fi
-	done
-}
-
 measure() {
 	local round name
 	declare -gA DELIVERED

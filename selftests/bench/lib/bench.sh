@@ -51,6 +51,18 @@ bar() {
 		verdict: (if $ok then "ok" else "short" end)}' >>"$BENCH_OUT/$STORY.bars"
 }
 
+# in_turn ROUND FUNCTION NAME...: odd rounds forward, even ones backward.
+in_turn() {
+	local round=$1 function=$2 names=("${@:3}") i
+	for ((i = 0; i < ${#names[@]}; i++)); do
+		if ((round % 2)); then
+			"$function" "${names[i]}" "$round"
+		else
+			"$function" "${names[-1 - i]}" "$round"
+		fi
+	done
+}
+
 # offloads NS DEV...: keeps their settings.
 offloads() {
 	while [ $# -ge 2 ]; do
