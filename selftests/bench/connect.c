@@ -33,7 +33,7 @@
 
 /* link: maps/pin.c */
 
-#define SLOTS (1 << 23) /* of addresses seen: a power of two, far more than connections */
+#define SLOTS (1 << 21) /* of addresses seen: a power of two, far more than connections */
 
 static volatile sig_atomic_t stopping;
 
@@ -62,7 +62,7 @@ static bool seen(const struct isthmus_addr *address)
 	uint64_t at;
 
 	memcpy(&at, address->b + 8, sizeof(at));
-	for (at = at * 0x9e3779b97f4a7c15ULL >> 41;; at = (at + 1) % SLOTS) {
+	for (at = at * 0x9e3779b97f4a7c15ULL >> 43;; at = (at + 1) % SLOTS) {
 		if (!memcmp(&slots[at], &empty, sizeof(empty))) {
 			slots[at] = *address;
 			return false;
@@ -102,7 +102,9 @@ static int serve(uint16_t port, uint64_t count)
 	uint64_t accepted = 0, twice = 0, good = 0;
 	int fd = listener(port);
 
-	slots = calloc(SLOTS, sizeof(*slots));
+	slots = malloc(SLOTS * sizeof(*slots));
+	if (slots) /* not calloc: its pages would be made while time is taken */
+		memset(slots, 0, SLOTS * sizeof(*slots));
 	while (slots && accepted < count && !stopping) {
 		struct sockaddr_in6 local;
 		struct isthmus_addr address;

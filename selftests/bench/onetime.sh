@@ -69,16 +69,16 @@ set_up() {
 
 # index PORT: of the registered listener.
 index() {
-	isthmus onetime sockstat --instance "$INSTANCE-s" --json | jq ".listeners[] | select(.port == $1) | .index"
+	onetime s sockstat --json | jq -e ".sockets[] | select(.local | endswith(\":$1\")) | .listener"
 }
 
-# pending COUNT PORT [ONLY]: FIRST is the number of the first of so many new addresses.
+# pending COUNT PORT [ONLY]: NUMBER is the number of the first of so many new addresses.
 pending() {
-	FIRST=$NEXT NEXT=$((NEXT + $1))
-	"$BENCH_TOOLS/fill_onetime" "$INSTANCE-s" $POOL "$FIRST" "$1" "$(index "$2")" "$2" ${3:+"$3"}
+	NUMBER=$NEXT NEXT=$((NEXT + $1))
+	"$BENCH_TOOLS/fill_onetime" "$INSTANCE-s" $POOL "$NUMBER" "$1" "$(index "$2")" "$2" ${3:+"$3"}
 }
 
-numbers() { "$BENCH_TOOLS/connect" --numbers $POOL "$@"; } # FIRST COUNT
+numbers() { "$BENCH_TOOLS/connect" --numbers $POOL "$@"; } # NUMBER COUNT
 
 register() { # PID PORT
 	in_ns once-s isthmus-onetime listen "$1" to_c --port "$2" --das-required --control "$TMP/s.sock" >/dev/null
@@ -98,7 +98,7 @@ connections_plain() { # ROUND
 
 connections_once() { # ROUND
 	pending "$CONNECTIONS" $PORT
-	once_client "$BENCH_TOOLS/connect" --to $POOL $PORT "$CONNECTIONS" "$FIRST" >"$TMP/client.json"
+	once_client "$BENCH_TOOLS/connect" --to $POOL $PORT "$CONNECTIONS" "$NUMBER" >"$TMP/client.json"
 	note_connections once "$1"
 }
 
@@ -121,7 +121,7 @@ bulk() {
 	if [ "$name" = once ]; then
 		register "$SPAWNED" $BULK_PORT
 		pending 1 $BULK_PORT
-		address=$(numbers "$FIRST" 1)
+		address=$(numbers "$NUMBER" 1)
 	fi
 	"$@" taskset -c 0 "$BENCH_TOOLS/flow" --connect "[$address]:$BULK_PORT" --role send \
 		--seconds "${SECONDS_BULK:-1.5}" >"$TMP/send.json"
@@ -154,7 +154,7 @@ cost_sample() {
 	declare -A begin
 	sysctl -qw kernel.bpf_stats_enabled=1
 	for program in onetime_lookup onetime_in; do begin[$program]=$(run_time $program); done
-	in_ns once-c "$BENCH_TOOLS/connect" --to $POOL $PORT "$count" "$FIRST" "${make[@]}" >"$TMP/cost.json"
+	in_ns once-c "$BENCH_TOOLS/connect" --to $POOL $PORT "$count" "$NUMBER" "${make[@]}" >"$TMP/cost.json"
 	for program in onetime_lookup onetime_in; do
 		read -r -a before <<<"${begin[$program]}"
 		read -r -a after <<<"$(run_time $program)"
@@ -170,13 +170,13 @@ cost() {
 	onetime s pool del $POOL/64 --force
 	onetime s pool add to_c $POOL/64
 	for ((round = 1; round <= ROUNDS; round++)); do
-		FIRST=$NEXT NEXT=$((NEXT + per))
+		NUMBER=$NEXT NEXT=$((NEXT + per))
 		cost_sample one "$round" $per make
 	done
 	pending "$MILLION" $PORT
 	for ((round = 1; round <= ROUNDS; round++)); do
 		cost_sample million "$round" $per
-		FIRST=$((FIRST + per))
+		NUMBER=$((NUMBER + per))
 	done
 	# The rest is not for whoever comes next.
 	onetime s pool del $POOL/64 --force
@@ -193,13 +193,13 @@ scan() {
 	register "$SPAWNED" $BULK_PORT
 	pending 1 $BULK_PORT
 	spawn once-c ping.json isthmus onetime run --instance "$INSTANCE-c" -- "$BENCH_TOOLS/flow" \
-		--connect "[$(numbers "$FIRST" 1)]:$BULK_PORT" --role ping --seconds $((TRIES / SCAN_RATE)) --rate 20
+		--connect "[$(numbers "$NUMBER" 1)]:$BULK_PORT" --role ping --seconds $((TRIES / SCAN_RATE)) --rate 20
 	pending $genuine $PORT $EA_POOL
 	numbers 0 "$NEXT" >"$TMP/seen"
 	spawn scanner scan.json "$BENCH_TOOLS/scan" to_s "$(mac once-s x)" $SCANNER $POOL "$TRIES" "$SCAN_RATE" \
 		"$TMP/seen"
 	scanner=$SPAWNED
-	once_client "$BENCH_TOOLS/connect" --to $POOL $PORT $genuine "$FIRST" >"$TMP/genuine.json"
+	once_client "$BENCH_TOOLS/connect" --to $POOL $PORT $genuine "$NUMBER" >"$TMP/genuine.json"
 	wait "$scanner"
 }
 
