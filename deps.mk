@@ -6,7 +6,8 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         libinih-dev libmnl-dev libcap-ng-dev libsystemd-dev libclang-rt-dev libknot-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
         bind9-dnsutils unbound netbase wget openssh-client openssh-server traceroute mandoc jq netcat-openbsd python3 git \
-        kea-dhcp4-server isc-dhcp-client knot knot-dnsutils bind9 knot-resolver python3-scapy python3-pyftpdlib
+        kea-dhcp4-server isc-dhcp-client knot knot-dnsutils bind9 knot-resolver python3-scapy python3-pyftpdlib \
+        ndisc6 iputils-arping
 # Tests and demos start name servers, resolvers and sshds of their own; services that were not there before are stopped again.
 # Ubuntu has bpftool in the kernel's tools.
 DEPS_BPFTOOL := $(shell . /etc/os-release; [ "$$ID" = ubuntu ] && echo linux-tools-common linux-tools-generic || echo bpftool)
