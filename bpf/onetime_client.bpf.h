@@ -3,24 +3,25 @@
  * The client's side (paper II.A): each connect, and each destination of an unconnected UDP socket,
  * gets an EA, which ends with its socket.
  *
- * What is covered: TCP and UDP to unicast addresses beyond the link. Not covered, and left alone:
- * raw and ICMP sockets (ping), other protocols, UDP from a port that is no automatic one (a
- * server's, or a resolver's that chooses its ports itself), IPv4 while no IPv4 pool is for clients.
- * An IPv4-mapped destination is IPv4. What a program bound itself, be it `::` and port 0 alone,
- * cannot be bound again (bpf_bind says EINVAL): strict refuses it.
+ * What is covered: TCP (MPTCP, too) and UDP to unicast addresses beyond the link. Not covered, and
+ * left alone: raw and ICMP sockets (ping), UDP-Lite, others, UDP from a port that is no automatic
+ * one (a server's, or a resolver's that chooses its ports itself), IPv4 while no IPv4 pool is for
+ * clients. An IPv4-mapped destination is IPv4. What a program bound itself, be it `::` and port 0
+ * alone, cannot be bound again (bpf_bind says EINVAL): strict refuses it. dig does so.
  *
  * One socket, several destinations:
  *  - After a connect that failed or was undone (AF_UNSPEC) the next gets another EA, but for a
- *    destination that is the same, and where the EA has sent nothing: getaddrinfo(3) so asks for
- * the source of each address (RFC 6724) and spends one EA on all of them.
+ *    destination that is the same, and where the EA has sent nothing: getaddrinfo(3) asks so for
+ *    the source of each address (RFC 6724), and spends one EA on all of them.
  *  - UDP connected anew without AF_UNSPEC has a port, so its address is fixed: the EA stays and
  *    changes its peer (EA_KEPT). Both peers see one EA, and neither sees the host's address.
  *  - A socket once bound to an IPv6 EA is IPv6 alone (the kernel sets IPV6_V6ONLY): IPv4 by the
  *    same socket fails with the kernel's EAFNOSUPPORT or ENETUNREACH, as on any such socket.
  *
  * A connected UDP socket's EA has no time limit, since its close is told (release). TCP's ends with
- * the CLOSE callback of sockops: close() leaves a connection that still sends; only what never came
- * to a SYN ends by release.
+ * the CLOSE callback of sockops: close() leaves a connection that still sends. Release ends what
+ * has none yet: a SYN may never have been sent, and nobody be told (no route,
+ * TCP_FASTOPEN_CONNECT).
  */
 #ifndef ISTHMUS_BPF_ONETIME_CLIENT_H
 #define ISTHMUS_BPF_ONETIME_CLIENT_H
@@ -453,9 +454,11 @@ static __always_inline int client_release(struct bpf_sock *sk)
 	struct onetime_socket *socket = bpf_sk_storage_get(&onetime_socket, sk, NULL, 0);
 	const struct onetime_conf *conf = conf_get();
 	__u64 cookie = bpf_get_socket_cookie(sk);
+	__u32 state = sk->state;
 	struct onetime_addr *addr;
 
-	if (!socket || !conf || (sk->protocol == IPPROTO_TCP && sk->state != BPF_TCP_CLOSE))
+	if (!socket || !conf ||
+	    (sk->protocol == IPPROTO_TCP && state != BPF_TCP_CLOSE && state != BPF_TCP_SYN_SENT))
 		return CLIENT_ALLOW;
 	for (int i = 0; i < ONETIME_SOCKET_EAS; i++) {
 		addr = bpf_map_lookup_elem(&onetime_addr, &socket->ea[i]);
