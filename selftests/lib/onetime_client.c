@@ -214,8 +214,11 @@ void oclient_close(void)
 	onetime_bpf__destroy(oc.skel);
 	snprintf(root, sizeof(root), "%s/..", oc.cgroup);
 	oclient_enter(root);
-	rmdir(oc.nested);
-	rmdir(oc.cgroup);
+	/* The last child may be on its way out yet. */
+	for (int i = 0; i < 100 && rmdir(oc.nested) && errno == EBUSY; i++)
+		usleep(10000);
+	for (int i = 0; i < 100 && rmdir(oc.cgroup) && errno == EBUSY; i++)
+		usleep(10000);
 }
 
 /* ---- tables */
