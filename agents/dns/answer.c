@@ -188,7 +188,7 @@ static const struct zone_set *any_set(const struct zone_node *node)
 	const struct zone_set *best = NULL;
 
 	for (const struct zone_set *set = node->sets; set; set = set->next)
-		if (wire_set_type(set->data) != ZONE_BOUND &&
+		if (!zone_is_marker(wire_set_type(set->data)) &&
 		    (!best || wire_set_size(set->data) < wire_set_size(best->data)))
 			best = set;
 	return best;
@@ -198,7 +198,7 @@ static const struct zone_set *asked_set(const struct search *search, const struc
 {
 	if (search->type == ns_t_any)
 		return any_set(node);
-	return search->type == ZONE_BOUND ? NULL : zone_set_of(node, search->type);
+	return zone_is_marker(search->type) ? NULL : zone_set_of(node, search->type);
 }
 
 static enum answer_result put_found(struct search *search, const struct zone_set *set)
@@ -241,7 +241,7 @@ static void put_no_address(struct search *search, const struct zone_node *node)
 		note(search, sign_put_nsec(&signing, ns_s_ns, search->zone, &denial, true));
 }
 
-/* The address that a waypoint has given: of this answer alone. */
+/* The address that was given: of this answer alone. */
 static enum answer_result put_binding(struct search *search, const struct zone_node *node)
 {
 	const struct signing signing = signing_by(search, signer(search, search->zone));
@@ -260,7 +260,17 @@ static enum answer_result put_binding(struct search *search, const struct zone_n
 	return ANSWER_NOERROR;
 }
 
-/* A name whose addresses are a waypoint's: not before one has accepted (bind.c). */
+/* Of a name whose addresses are given for one session, or are a waypoint's; NULL: of another. */
+static const struct zone_set *marker_of(const struct search *search, const struct zone_node *node)
+{
+	uint8_t family = search->type == ns_t_a ? ZONE_ONETIME_4 : ZONE_ONETIME_6;
+
+	if (search->type != ns_t_a && search->type != ns_t_aaaa)
+		return NULL;
+	return zone_set_of(node, zone_onetime(node) & family ? ZONE_ONETIME : ZONE_BOUND);
+}
+
+/* Not before an agent has given one (give.c), or a waypoint has accepted (bind.c). */
 static enum answer_result find_bound(struct search *search, const struct zone_node *node,
 				     const struct zone_set *bound)
 {
@@ -275,13 +285,12 @@ static enum answer_result find_bound(struct search *search, const struct zone_no
 static enum answer_result find_here(struct search *search, const struct zone_node *node, bool own,
 				    bool *more)
 {
-	const struct zone_set *set = asked_set(search, node), *bound = NULL;
+	const struct zone_set *set = asked_set(search, node), *bound;
 	const struct zone_set *cname = zone_set_of(node, ns_t_cname);
 
 	if (set)
 		return put_found(search, set);
-	if (search->type == ns_t_a || search->type == ns_t_aaaa)
-		bound = zone_set_of(node, ZONE_BOUND);
+	bound = marker_of(search, node);
 	if (bound)
 		return find_bound(search, node, bound);
 	if (search->zone->sign && search->type == SIGN_TYPE_RRSIG && any_set(node))

@@ -21,7 +21,7 @@
 	X(NOTAUTH, "notauth")	   /* signed with a key */                                         \
 	X(BADVERS, "badvers")	   /* EDNS of another version */                                   \
 	X(SERVFAIL, "servfail")	   /* no room for the answer */                                    \
-	X(HELD, "held")		   /* set aside until a waypoint has accepted it */                \
+	X(HELD, "held")		   /* set aside until a member has answered for it */              \
 	X(SLIPPED, "rate-slipped") /* limited: told to ask again by TCP */                         \
 	X(LIMITED, "rate-dropped") /* limited: no answer */
 
@@ -39,7 +39,7 @@ struct answer_counters {
 	struct sign_counters signatures;
 };
 
-/* What a waypoint has made of a question that was held. */
+/* What a waypoint or an agent of one-time addresses has made of a question that was held. */
 struct answer_binding {
 	enum answer_result result; /* NOERROR, NODATA, SERVFAIL, or SLIPPED: ask by TCP */
 	uint8_t address[16];	   /* of the type that was asked for */
@@ -50,7 +50,7 @@ struct answer_binding {
 /* Of the last question, if it is HELD. */
 struct answer_held {
 	bool is;
-	const struct wire_set *bound; /* ZONE_BOUND */
+	const struct wire_set *bound; /* ZONE_BOUND or ZONE_ONETIME */
 	uint16_t type;		      /* A or AAAA */
 	struct wire_subnet subnet;
 	bool proven; /* the client gets what is sent to its address */

@@ -239,7 +239,7 @@ static int list_members(const char *kind, const struct settings *settings)
 	return status;
 }
 
-/* `gateway` and `waypoint`: who may log in. */
+/* `gateway`, `waypoint` and `onetime`: who may log in. */
 static int members(const char *kind, int argc, char **argv, const struct settings *settings)
 {
 	const char *verb = argc ? argv[0] : "";
@@ -278,9 +278,11 @@ int command_run(const char *command, int argc, char **argv, const struct setting
 		return show_status(settings);
 	if (!strcmp(command, "check") && !argc)
 		return check_zones(settings);
-	if (!strcmp(command, "gateway") || !strcmp(command, "waypoint"))
+	if (!strcmp(command, "gateway") || !strcmp(command, "waypoint") ||
+	    !strcmp(command, "onetime"))
 		return members(command, argc, argv, settings);
-	fprintf(stderr, PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], key add, "
-				"gateway add or waypoint add NAME, status or check; see --help\n");
+	fprintf(stderr,
+		PROGRAM ": expected publish NAME, withdraw NAME, list [NAME], key add, "
+			"gateway, waypoint or onetime add NAME, status or check; see --help\n");
 	return ASK_USAGE;
 }

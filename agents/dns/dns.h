@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "bind.h"
+#include "give.h"
 #include "hold.h"
 #include "member.h"
 #include "settings.h"
@@ -42,6 +43,7 @@ struct dns {
 	struct udp_late *late;
 	struct members *members;   /* NULL: not served */
 	struct bindings *bindings; /* of held questions; as members */
+	struct gives *gives;
 	struct listener listeners[LISTENERS_MAX];
 	unsigned int listener_count;
 	TAILQ_HEAD(, tcp_connection) connections;

@@ -50,17 +50,9 @@ static void remove_host(struct dns *dns, struct gateway *gateway, uint32_t numbe
 		waypoint_tell_gone6(dns->members->waypoint[i], gateway, number);
 }
 
-/* The gateway's operator is told, too. */
 static void tell_refused(const struct gateway *gateway, uint32_t number)
 {
-	char name[WIRE_NAME_TEXT];
-
-	wire_name_text(gateway->host[number].name, name);
-	log_warn("%s: host %u, %.200s: its name is delegated, an alias, or in no zone",
-		 gateway->name, number, name);
-	if (gateway->conn)
-		msg_send(gateway->conn->conn,
-			 json_pack("{s:s, s:s}", "op", "refused", "name", name));
+	member_tell_refused(gateway->conn, gateway->name, gateway->host[number].name);
 }
 
 void gateway_serve(struct dns *dns, struct gateway *gateway)
@@ -77,23 +69,6 @@ void gateway_serve(struct dns *dns, struct gateway *gateway)
 }
 
 /* ---- what a gateway tells */
-
-/* "web" of "home.example.net" is web.home.example.net; "@" is the gateway's own name. */
-static int absolute_name(const struct gateway *gateway, const char *text,
-			 uint8_t name[WIRE_NAME_MAX])
-{
-	char joined[WIRE_NAME_TEXT];
-	uint8_t read[WIRE_NAME_MAX];
-	int len = !strcmp(text, "@")
-			  ? snprintf(joined, sizeof(joined), "%s", gateway->name)
-			  : snprintf(joined, sizeof(joined), "%s.%s", text, gateway->name);
-
-	if (len >= (int)sizeof(joined) || strcspn(text, "\\*") != strlen(text) ||
-	    wire_name_read(joined, read))
-		return -EINVAL;
-	wire_name_lower(read, name);
-	return 0;
-}
 
 /* Its name may be served only later, with other zones. */
 static void put_host(struct dns *dns, struct gateway *gateway, uint32_t number, const uint8_t *name)
@@ -118,7 +93,8 @@ static bool read_host(const struct gateway *gateway, const json_t *host, int64_t
 	const char *text;
 
 	return msg_get_integer(host, "number", 0, GATEWAY_HOSTS_MAX - 1, number) &&
-	       msg_get_string(host, "name", &text) && !absolute_name(gateway, text, name);
+	       msg_get_string(host, "name", &text) &&
+	       !member_absolute_name(gateway->name, text, name);
 }
 
 static const char *check_hosts(const struct gateway *gateway, const json_t *hosts, bool *told)
@@ -219,20 +195,14 @@ static const char *take_list(struct dns *dns, struct gateway *gateway, const jso
 const char *gateway_hosts(struct member_conn *member, const json_t *message)
 {
 	struct gateway *gateway = member->gateway;
-	json_t *hosts = json_object_get(message, "hosts"), *list = gateway->list;
 	const char *why = NULL;
-	bool more = false;
+	json_t *list;
+	int rc = member_take_page(&gateway->list, message, "hosts", GATEWAY_HOSTS_MAX, &list);
 
-	gateway->list = NULL;
-	if (!list)
-		list = json_array();
-	msg_get_bool(message, "more", &more);
-	if (json_array_extend(list, hosts) || json_array_size(list) > GATEWAY_HOSTS_MAX)
-		why = "hosts is an array of at most 4096";
-	else if (!more)
+	if (rc < 0)
+		return "hosts is an array of at most 4096";
+	if (rc)
 		why = take_list(member->dns, gateway, list, json_object_get(message, "behind"));
-	if (!why && more)
-		gateway->list = json_incref(list);
 	json_decref(list);
 	return why;
 }

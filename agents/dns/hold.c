@@ -229,6 +229,8 @@ bool hold_subnet_is_believed(const struct dns *dns, const struct wire_subnet *su
 bool hold_question(struct dns *dns, const struct hold_client *client, const uint8_t *question,
 		   size_t len)
 {
+	if (wire_set_type(dns->server.held.bound) == ZONE_ONETIME)
+		return give_hold(dns, client, question, len);
 	return bind_hold(dns, client, question, len);
 }
 
@@ -242,7 +244,7 @@ static void forget(struct holds *holds, const struct tcp_connection *tcp)
 {
 	struct held *held, *next;
 
-	for (held = TAILQ_FIRST(&holds->list); held; held = next) {
+	for (held = holds ? TAILQ_FIRST(&holds->list) : NULL; held; held = next) {
 		next = TAILQ_NEXT(held, link);
 		if (held->client.tcp == tcp)
 			hold_end(holds, held);
@@ -252,4 +254,5 @@ static void forget(struct holds *holds, const struct tcp_connection *tcp)
 void hold_forget(struct dns *dns, const struct tcp_connection *tcp)
 {
 	forget(bind_holds(dns), tcp);
+	forget(give_holds(dns), tcp);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Questions that are set aside until a member has said what to answer: their memory, their numbers,
- * and the way back to who asked. Whom to ask, and for how long, is bind.c's to know.
+ * and the way back to who asked. Whom to ask, and for how long, is bind.c's and give.c's to know.
  *
- *   udp.c, tcp.c: answer() says HELD -> hold_question() -> bind_hold()
+ *   udp.c, tcp.c: answer() says HELD -> hold_question() -> bind_hold() or give_hold()
  *				     hold_begin() ... hold_find(serial) ... hold_reply() -> client
  */
 #ifndef ISTHMUS_DNS_HOLD_H

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Waypoints and gateways as members of this server (AVES 3.3, 5; docs/protocol.md).
+ * Waypoints, gateways (AVES 3.3, 5) and agents of one-time addresses (Unified Multiplex II.A) as
+ * members of this server (docs/protocol.md).
  *
  *   member_db.c	who may log in, and what gateways told last (SQLite)
- *   member.c		connections, logins, commands
+ *   member.c		connections, logins
+ *   member_command.c	who may log in, as the operator says
+ *   member_names.c	names of members' in our zones
  *   gateway.c		gateways: their hosts' names in our zones
  *   waypoint.c		waypoints: addresses, and which tunnels are up
+ *   onetime.c		agents of one-time addresses: their services' names in our zones
  *   choose.c		which waypoint addresses are asked for a binding, in which order
  *   bind.c		questions that are set aside, SETUP and its answers
+ *   give.c		the same, an agent's address for each
  */
 #ifndef ISTHMUS_DNS_MEMBER_H
 #define ISTHMUS_DNS_MEMBER_H
@@ -34,6 +39,9 @@
 #define WAYPOINT_TUNNELS   2 /* one of each family */
 #define ADDRESS_WAITS	   8
 #define MEMBER_TOKEN_S	   (7 * 24 * 3600)
+#define ONETIMES_MAX	   64
+#define ONETIME_SERVICES   1024
+#define ONETIME_TEXT	   64 /* a service's name as it is told, and NUL */
 
 struct assigned;
 struct dns;
@@ -41,7 +49,7 @@ struct event;
 struct member_conn;
 struct member_db;
 
-enum member_kind { MEMBER_GATEWAY = 1, MEMBER_WAYPOINT };
+enum member_kind { MEMBER_GATEWAY = 1, MEMBER_WAYPOINT, MEMBER_ONETIME };
 
 /* ---- member_db.c */
 
@@ -125,6 +133,24 @@ struct waypoint {
 	struct waypoint_address address[WAYPOINT_ADDRESSES];
 };
 
+/* ---- agents of one-time addresses */
+
+struct onetime_service {
+	bool taken, served;
+	uint8_t families; /* ZONE_ONETIME_ */
+	char text[ONETIME_TEXT];
+	uint8_t name[WIRE_NAME_MAX]; /* absolute, lower case */
+};
+
+struct onetime {
+	uint32_t number, id; /* here, and of its row */
+	char name[MEMBER_NAME_MAX];
+	struct member_conn *conn; /* NULL: not connected; its names stay */
+	unsigned int service_count, held;
+	json_t *list; /* as of gateways */
+	struct onetime_service service[ONETIME_SERVICES];
+};
+
 /* A connection, before and after its login. */
 struct member_conn {
 	struct dns *dns;
@@ -132,6 +158,7 @@ struct member_conn {
 	enum member_kind kind; /* 0: not logged in */
 	struct gateway *gateway;
 	struct waypoint *waypoint;
+	struct onetime *onetime;
 	struct event *deadline;
 	TAILQ_ENTRY(member_conn) link;
 };
@@ -146,6 +173,7 @@ struct members {
 	struct gateway *gateway[GATEWAYS];
 	struct waypoint *waypoint[WAYPOINTS_MAX];
 	unsigned int waypoint_count;
+	struct onetime *onetime[ONETIMES_MAX];
 	TAILQ_HEAD(, member_conn) conns;
 	uint64_t logins, refused;
 };
@@ -153,11 +181,26 @@ struct members {
 /* ---- member.c */
 int members_open(struct dns *dns, char *error);
 void members_close(struct dns *dns);
-/* Names of gateways' hosts, into zones that were just read. */
+/* Names of members', into zones that were just read. */
 void members_serve(struct dns *dns);
-/* member-add, member-del, member-list of the control socket. */
-void members_command(struct dns *dns, struct msg_conn *conn, json_t *message, const char *op);
+const char *member_kind_text(enum member_kind kind);
+int member_hash(const char *text, uint8_t hash[MEMBER_HASH]);
 json_t *members_status(struct dns *dns);
+
+/* ---- member_command.c: member-add, member-del, member-list of the control socket */
+void members_command(struct dns *dns, struct msg_conn *conn, json_t *message, const char *op);
+
+/* ---- member_names.c */
+/* "web" of "home.example.net" is web.home.example.net; "@" is the member's own name. -EINVAL. */
+int member_absolute_name(const char *member, const char *text, uint8_t name[WIRE_NAME_MAX]);
+/* It is not served: the member's operator is told, too. conn: NULL, or its. */
+void member_tell_refused(struct member_conn *conn, const char *member, const uint8_t *name);
+/*
+ * A long list comes in several messages: all but the last have "more". 1: it is there, *whole is
+ * the caller's; 0: it goes on, what came is in *kept; -EINVAL: `key` is no array, or has too many.
+ */
+int member_take_page(json_t **kept, const json_t *message, const char *key, size_t most,
+		     json_t **whole);
 
 /* ---- gateway.c */
 void gateway_load(struct dns *dns, const struct member_row *row);
@@ -169,6 +212,15 @@ void gateway_lost(struct member_conn *member);
 void gateway_delete(struct dns *dns, const char *name);
 void gateway_serve(struct dns *dns, struct gateway *gateway);
 bool gateway_is_behind(const struct gateway *gateway, __be32 address);
+
+/* ---- onetime.c */
+void onetime_load(struct dns *dns, const struct member_row *row);
+const char *onetime_login(struct member_conn *member, const struct member_row *row,
+			  const json_t *message);
+const char *onetime_services(struct member_conn *member, const json_t *message);
+void onetime_lost(struct member_conn *member);
+void onetime_delete(struct dns *dns, const char *name);
+void onetime_serve(struct dns *dns, struct onetime *agent);
 
 /* ---- waypoint.c */
 const char *waypoint_login(struct member_conn *member, const char *name, const json_t *message,

@@ -62,10 +62,16 @@ static void add_types(struct sign_types *types, const struct zone *zone,
 		sign_types_add(types, SIGN_TYPE_NXNAME);
 	for (const struct zone_set *set = node ? node->sets : NULL; set; set = set->next) {
 		uint16_t type = wire_set_type(set->data);
+		uint8_t onetime = type == ZONE_ONETIME ? zone_onetime(node) : 0;
 
 		if (type == ZONE_BOUND) {
 			sign_types_add(types, ns_t_a);
 			if (!denial->no_aaaa)
+				sign_types_add(types, ns_t_aaaa);
+		} else if (type == ZONE_ONETIME) {
+			if (onetime & ZONE_ONETIME_4)
+				sign_types_add(types, ns_t_a);
+			if (onetime & ZONE_ONETIME_6)
 				sign_types_add(types, ns_t_aaaa);
 		} else if (!cut || type == ns_t_ns || type == SIGN_TYPE_DS) {
 			sign_types_add(types, type);

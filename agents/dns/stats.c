@@ -101,9 +101,17 @@ static void members_text(json_t *members)
 		printf("%-18s %s, %lld addresses\n", "waypoint",
 		       json_string_value(json_object_get(value, "name")),
 		       json_integer_value(json_object_get(value, "addresses")));
+	json_array_foreach (json_object_get(members, "onetime"), i, value)
+		printf("%-18s %s %s, %lld services\n", "onetime",
+		       json_string_value(json_object_get(value, "name")),
+		       json_is_true(json_object_get(value, "connected")) ? "connected"
+									 : "not connected",
+		       json_integer_value(json_object_get(value, "services")));
 	json_object_foreach (json_object_get(members, "bindings"), key, value)
 		if (json_is_integer(value))
 			printf("bindings_%-9s %lld\n", key, json_integer_value(value));
+	json_object_foreach (json_object_get(members, "gives"), key, value)
+		printf("onetime_%-10s %lld\n", key, json_integer_value(value));
 }
 
 void stats_text(json_t *status)
@@ -155,4 +163,5 @@ void stats_collect(struct evbuffer *out, void *arg)
 			      i ? NULL : "Questions by their cookie.", label,
 			      dns->server.counters.cookies[i]);
 	}
+	give_metrics(out, dns);
 }

@@ -144,6 +144,17 @@ struct zone_set *zone_set_of(const struct zone_node *node, uint16_t type)
 	return set;
 }
 
+uint8_t zone_onetime(const struct zone_node *node)
+{
+	const struct zone_set *set = zone_set_of(node, ZONE_ONETIME);
+	uint8_t families = 0;
+	uint16_t len;
+
+	for (unsigned int i = 0; set && i < wire_set_count(set->data); i++)
+		families |= wire_set_at(set->data, i, &len)[ZONE_ONETIME_LEN - 1];
+	return families;
+}
+
 uint32_t zone_set_ttl(const struct zone_set *set, int64_t now)
 {
 	if (!set->expires || set->expires - now >= set->ttl)
@@ -280,7 +291,8 @@ static const char *unserved(uint16_t type)
 	case ns_t_dnskey:
 		return "signed zones are not served: leave the signatures out";
 	case ZONE_BOUND:
-		return "TYPE65534 means something of its own to this server";
+	case ZONE_ONETIME:
+		return "TYPE65533 and TYPE65534 mean something of their own to this server";
 	}
 	return NULL;
 }
@@ -547,6 +559,8 @@ int zones_add(struct zones *zones, const struct wire_record *record, int64_t exp
 	if (!left && !set)
 		set = add_set(node, record);
 	rc = set ? add_entry(set, record, expires) : -ENOMEM;
+	if (record->type == ZONE_ONETIME) /* of which the data tell types */
+		forget_nsec(node);
 	if (set && rc && !set->fixed && !set->entries)
 		remove_set(node, set);
 	prune(zone, node);
@@ -574,6 +588,8 @@ void zones_remove(struct zones *zones, const struct wire_record *record)
 		return;
 	*at = entry->next;
 	free(entry);
+	if (record->type == ZONE_ONETIME)
+		forget_nsec(node);
 	if (!set->entries && !set->fixed)
 		remove_set(node, set);
 	else

@@ -28,6 +28,20 @@
 #define ZONE_BOUND     65534
 #define ZONE_BOUND_LEN 8
 
+/*
+ * The same of names whose every answer is an address for one session (give.c). Data: number of the
+ * agent here and of its service, big endian, 4 bytes each, and the families that it has, a byte.
+ */
+#define ZONE_ONETIME	 65533
+#define ZONE_ONETIME_LEN 9
+#define ZONE_ONETIME_4	 0x01
+#define ZONE_ONETIME_6	 0x02
+
+static inline bool zone_is_marker(uint16_t type)
+{
+	return type == ZONE_BOUND || type == ZONE_ONETIME;
+}
+
 struct sign;
 
 /* A dynamic record; those of files are not kept one by one. */
@@ -98,6 +112,8 @@ struct zone *zones_find(const struct zones *zones, const uint8_t *name);
 void zone_lookup(const struct zone *zone, const uint8_t *name, struct zone_lookup *lookup);
 /* Without wildcards and regardless of cuts (glue). */
 const struct zone_node *zone_exact(const struct zone *zone, const uint8_t *name);
+/* Which of A (ZONE_ONETIME_4) and AAAA agents may give for the name. */
+uint8_t zone_onetime(const struct zone_node *node);
 struct zone_set *zone_set_of(const struct zone_node *node, uint16_t type);
 uint32_t zone_set_ttl(const struct zone_set *set, int64_t now);
 
