@@ -181,8 +181,11 @@ static void test_in_shapes(void **unused)
 			spec.dst = ssa[v4];
 			spec.proto = ofix_protos[udp];
 			spec.exts = v4 ? 0 : spec.exts;
-			session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, mode, ofix_protos[udp]);
-			run_in(&in_rows[i % 4], spec, mode, v4);
+			for (int row = 0; row < 4; row++) {
+				session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, mode,
+					ofix_protos[udp]);
+				run_in(&in_rows[row], spec, mode, v4);
+			}
 		}
 }
 
@@ -218,7 +221,7 @@ static void test_in_checksums(void **unused)
 		__u16 check = checks[i % 6];
 
 		if (udp && !check)
-			continue; /* it would say that there is none */
+			continue; /* it would say that there is none: test_udp_sums */
 		spec.data_len = 100;
 		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L1, ofix_protos[udp]);
 		ofix_frame(&fx, OFIX_IN, &spec, &in);
@@ -232,6 +235,30 @@ static void test_in_checksums(void **unused)
 			assert_true(packet_parse(&want, &view));
 			packet_set_l4_check(&want, &view, packet_l4_check(&want, &view));
 		}
+		assert_true(
+			ofix_becomes(&fx, OFIX_IN, &in, ONETIME_SESSION, ONETIME_REWRITTEN, &want));
+	}
+}
+
+/* The data is aimed at a sum that becomes 0 for the socket's ports: sent as 0xffff (RFC 768). */
+static void test_udp_sums(void **unused)
+{
+	(void)unused;
+	ofix_each_family(v4)
+	{
+		struct packet_spec spec = spec_in(v4, IPPROTO_UDP, PEER, OWN);
+		struct packet in, want;
+		struct packet_view view;
+
+		spec.data_len = 100;
+		ofix_frame(&fx, OFIX_IN, &spec, &want);
+		packet_aim_l4_check(&want, 0xffff);
+		in = want;
+		assert_true(packet_parse(&in, &view));
+		packet_put16(in.b + view.l4, PEER_2);
+		packet_put16(in.b + view.l4 + 2, OWN_2);
+		packet_set_l4_check(&in, &view, packet_l4_check(&in, &view));
+		session(v4, ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, IPPROTO_UDP);
 		assert_true(
 			ofix_becomes(&fx, OFIX_IN, &in, ONETIME_SESSION, ONETIME_REWRITTEN, &want));
 	}
@@ -451,6 +478,7 @@ int main(void)
 		cmocka_unit_test_setup(test_in_shapes, clear),
 		cmocka_unit_test_setup(test_in_syn, clear),
 		cmocka_unit_test_setup(test_in_checksums, clear),
+		cmocka_unit_test_setup(test_udp_sums, clear),
 		cmocka_unit_test_setup(test_in_bad_checksum, clear),
 		cmocka_unit_test_setup(test_fragments, clear),
 		cmocka_unit_test_setup(test_out, clear),
