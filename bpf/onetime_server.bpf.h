@@ -36,7 +36,9 @@ static __always_inline int lookup_give(struct bpf_sk_lookup *ctx, __u32 index)
 
 	if (!sock)
 		return lookup_refuse();
-	err = bpf_sk_assign(ctx, sock, 0);
+	/* The address was set at this socket (paper III.A, DAS): the kernel would give it to any of
+	 * those that share the port. */
+	err = bpf_sk_assign(ctx, sock, BPF_SK_LOOKUP_F_NO_REUSEPORT);
 	bpf_sk_release(sock);
 	if (err)
 		return lookup_refuse();
