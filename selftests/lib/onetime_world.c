@@ -95,6 +95,7 @@ static void make_networks(void)
 	oworld_sysctl("net.ipv4.tcp_max_syn_backlog", 65535);
 	assume_ns_enter(ow.clients);
 	assume_run("ip -6 route add local 2001:db8:7::/64 dev lo");
+	assume_run("ip -6 route add blackhole 2001:db8:8::/64");
 	assume_run("ip -6 route add 2001:db8:100::/47 via 2001:db8:1::1");
 	oworld_sysctl("net.ipv6.ip_nonlocal_bind", 1);
 	/* Neighbours are found before anything is measured or in a hurry. */
