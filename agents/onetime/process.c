@@ -30,7 +30,7 @@ bool process_has_ended(const struct process *process)
 	return poll(&poller, 1, 0) == 1;
 }
 
-/* "PID (COMMAND) S ...": a command may hold parentheses and spaces. started is field 22. */
+/* "PID (COMMAND) S ...": a command may hold parentheses and spaces. S is field 3, the start 22. */
 static int read_stat(struct process *process)
 {
 	char path[64], text[1024], *name, *rest;
@@ -52,7 +52,7 @@ static int read_stat(struct process *process)
 		return -ESRCH;
 	*rest++ = 0;
 	snprintf(process->command, sizeof(process->command), "%s", name + 1);
-	for (field = 2; field < 22 && rest; field++)
+	for (field = 3; field < 22 && rest; field++)
 		rest = strchr(rest + 1, ' ');
 	if (!rest)
 		return -ESRCH;
