@@ -53,7 +53,7 @@ attach() {
 
 # ---- resolution
 
-asked() { in_ns "$1" ndisc6 -1 -n -r 1 -w 300 "$2" "${3:-lan}"; } # NAME ADDRESS [DEV]
+asked() { in_ns "$1" ndisc6 -1 -n -r 1 -w $((300 * SLOW)) "$2" "${3:-lan}"; } # NAME ADDRESS [DEV]
 answered_by_server() { asked "$@" | grep -qi "$(mac_of server)"; }
 
 resolution() {
@@ -131,8 +131,8 @@ is_state() { [ "$(state_of "$1")" = "$2" ]; }
 
 # ---- ARP
 
-arp_asked() { in_ns "$1" arping -q -c 1 -w 1 -I lan "$2"; }
-arp_free() { in_ns stranger arping -q -D -c 1 -w 1 -I lan "$1"; }
+arp_asked() { in_ns "$1" arping -q -c 1 -w "$SLOW" -I lan "$2"; }
+arp_free() { in_ns stranger arping -q -D -c 1 -w "$SLOW" -I lan "$1"; }
 
 arp() {
 	local state
@@ -149,7 +149,7 @@ arp() {
 	check "ARP, free: another host may have it" arp_free $POOL4.$FREE
 	for state in $RESERVED $LIVE; do
 		in_ns stranger ip addr add "$POOL4.$state/32" dev lan
-		in_ns stranger arping -q -U -c 1 -w 1 -I lan -s "$POOL4.$state" "$POOL4.$state" || true
+		in_ns stranger arping -q -U -c 1 -w "$SLOW" -I lan -s "$POOL4.$state" "$POOL4.$state" || true
 		in_ns stranger ip addr del "$POOL4.$state/32" dev lan
 	done
 	equal "ARP, announced, reserved: ends" "$(state_of $POOL4.$RESERVED)" dead
