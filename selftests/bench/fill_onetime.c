@@ -49,7 +49,8 @@ int main(int argc, char **argv)
 	int fd, err;
 
 	if (argc < 7 || argc > 8 || numbered_prefix(argv[2], &prefix)) {
-		fprintf(stderr, "usage: fill_onetime INSTANCE PREFIX FIRST COUNT LISTENER PORT [ONLY]\n");
+		fprintf(stderr,
+			"usage: fill_onetime INSTANCE PREFIX FIRST COUNT LISTENER PORT [ONLY]\n");
 		return 2;
 	}
 	fd = pin_open_map(argv[1], "onetime", "onetime_addr", sizeof(prefix), sizeof(value));
