@@ -109,6 +109,9 @@ static __always_inline void sockops_live(struct bpf_sock_ops *ops, struct onetim
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	if (addr->use == ONETIME_EA && !addr->port)
 		addr->port = addr->wire_port = bpf_htons(ops->local_port);
+	/* A claim that is over stays so: the last ACK may have come by a device without a guard. */
+	if (onetime_state_at(addr, now_ns) != ONETIME_STATE_CLAIMED)
+		return;
 	if (!state_step(addr, ONETIME_STATE_CLAIMED, ONETIME_STATE_LIVE))
 		return;
 	addr->since_ns = now_ns;
