@@ -142,6 +142,10 @@ static void print_status(const json_t *status)
 		print_listener(item);
 	if (number(status, "listeners_count") > (long long)i)
 		printf("%lld listeners in all\n", number(status, "listeners_count"));
+	item = json_object_get(status, "name_server");
+	if (json_is_object(item))
+		printf("name server: %s, %sconnected\n", word(item, "name"),
+		       is_true(item, "connected") ? "" : "not ");
 	printf("%lld addresses given out and not used yet; prepared for connects: %lld IPv6, %lld "
 	       "IPv4\n",
 	       number(status, "pending"), number(status, "eas6"), number(status, "eas4"));
@@ -248,7 +252,8 @@ int command_ask(int argc, char **argv, const struct settings *settings)
 			commands[i].arguments);
 		return ASK_USAGE;
 	}
-	fprintf(stderr, PROGRAM ": one of run, das, listen, give, trace, status, help, version is "
-				"needed; see --help\n");
+	fprintf(stderr,
+		PROGRAM ": one of run, join, das, listen, give, trace, status, help, version is "
+			"needed; see --help\n");
 	return ASK_USAGE;
 }

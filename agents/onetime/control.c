@@ -60,8 +60,8 @@ static bool read_device(const json_t *message, const char **name, uint32_t *ifin
 }
 
 /* An IPv4 address is of an IPv4 pool, and so are those who may use it. */
-static bool read_give(const json_t *message, bool v4, uint64_t ttl_s, struct give *give,
-		      struct ask_error *why)
+static bool read_give(const json_t *message, bool v4, uint64_t ttl_s, uint32_t most,
+		      struct give *give, struct ask_error *why)
 {
 	int64_t ttl = (int64_t)ttl_s;
 	const char *text;
@@ -84,6 +84,8 @@ static bool read_give(const json_t *message, bool v4, uint64_t ttl_s, struct giv
 		return false;
 	}
 	prefix_mask(&give->only);
+	give->whose = give->only;
+	give->most = most;
 	return true;
 }
 
@@ -213,7 +215,8 @@ static json_t *das(struct onetime *o, const json_t *message, struct ask_error *w
 		return ask_refuse(why, "bad-request", "an address is needed");
 	if (give_check(o, ifindex, device, &address, &pool, why) ||
 	    !read_mode(message, pool, &mode, why) ||
-	    !read_give(message, address_is_v4(&address), DAS_TTL_S, &give, why))
+	    !read_give(message, address_is_v4(&address), DAS_TTL_S, o->settings.pending_client,
+		       &give, why))
 		return NULL;
 	if (many && give.only.bits)
 		return ask_refuse(why, "bad-request", "--many is for everybody: without --for");
@@ -375,8 +378,8 @@ static json_t *give_command(struct onetime *o, const json_t *message, struct ask
 	if (!place)
 		return NULL;
 	pool = pool_by_number(o, place->record.pool);
-	if (!read_give(message, pool && pool->record.flags & ONETIME_POOL_V4, GIVE_TTL_S, &give,
-		       why) ||
+	if (!read_give(message, pool && pool->record.flags & ONETIME_POOL_V4, GIVE_TTL_S,
+		       o->settings.pending_client, &give, why) ||
 	    give_address(o, place, &give, &address, why))
 		return NULL;
 	return address_json(o, place, &address, place->record.mode, give.ttl_s);

@@ -78,9 +78,8 @@ static int check_limits(struct onetime *o, const struct place *place, const stru
 	if (place->pending >= s->pending_listener)
 		return refuse_limit(o, why, s->pending_listener, "the listener has",
 				    "pending-of-listener");
-	if (give->only.bits && given_of_client(o, &give->only) >= s->pending_client)
-		return refuse_limit(o, why, s->pending_client, "these clients have",
-				    "pending-of-client");
+	if (give->most && given_of_client(o, &give->whose) >= give->most)
+		return refuse_limit(o, why, give->most, "these clients have", "pending-of-client");
 	return 0;
 }
 
@@ -91,7 +90,7 @@ static void note(struct onetime *o, struct place *place, const struct give *give
 	const char *name = place->record.name[0] ? place->record.name : place->record.command;
 	char client[ADDRESS_TEXT_LEN] = "";
 
-	if (given_add(o, address, place_index(o, place), &give->only))
+	if (given_add(o, address, place_index(o, place), &give->whose))
 		log_warn("out of memory: an address is not counted");
 	if (!give->client[0] && give->only.bits)
 		address_text(&give->only.address, client);

@@ -11,14 +11,18 @@
 
 #define BUCKETS 65536
 
+struct given;
+
 struct client {
 	LIST_ENTRY(client) next;
 	struct prefix prefix;
 	uint32_t pending;
+	TAILQ_HEAD(, given) given; /* oldest first */
 };
 
 struct given {
 	LIST_ENTRY(given) next;
+	TAILQ_ENTRY(given) of_client;
 	struct isthmus_addr address;
 	uint32_t listener;
 	struct client *client; /* NULL = nobody's */
@@ -81,14 +85,20 @@ static struct client *make_client(struct given_table *table, const struct prefix
 	if (!client)
 		return NULL;
 	client->prefix = *prefix;
+	TAILQ_INIT(&client->given);
 	LIST_INSERT_HEAD(&table->client[bucket(table, &prefix->address, prefix->bits)], client,
 			 next);
 	return client;
 }
 
-static void leave_client(struct client *client)
+static void leave_client(struct given *given)
 {
-	if (!client || --client->pending)
+	struct client *client = given->client;
+
+	if (!client)
+		return;
+	TAILQ_REMOVE(&client->given, given, of_client);
+	if (--client->pending)
 		return;
 	LIST_REMOVE(client, next);
 	free(client);
@@ -99,6 +109,22 @@ uint32_t given_of_client(const struct onetime *o, const struct prefix *client)
 	const struct client *found = find_client(o->given, client);
 
 	return found ? found->pending : 0;
+}
+
+bool given_oldest(struct onetime *o, const struct prefix *client, uint32_t listener,
+		  struct isthmus_addr *address)
+{
+	struct client *found = find_client(o->given, client);
+	struct given *given = found ? TAILQ_FIRST(&found->given) : NULL;
+
+	while (given && given->listener != listener)
+		given = TAILQ_NEXT(given, of_client);
+	if (!given)
+		return false;
+	TAILQ_REMOVE(&found->given, given, of_client);
+	TAILQ_INSERT_TAIL(&found->given, given, of_client);
+	*address = given->address;
+	return true;
 }
 
 /* ---- addresses */
@@ -120,6 +146,7 @@ int given_add(struct onetime *o, const struct isthmus_addr *address, uint32_t li
 			return -ENOMEM;
 		}
 		given->client->pending++;
+		TAILQ_INSERT_TAIL(&given->client->given, given, of_client);
 	}
 	LIST_INSERT_HEAD(&table->given[bucket(table, address, 0)], given, next);
 	table->count++;
@@ -134,7 +161,7 @@ static void drop(struct onetime *o, struct given *given)
 
 	if (place && place->pending)
 		place->pending--;
-	leave_client(given->client);
+	leave_client(given);
 	LIST_REMOVE(given, next);
 	free(given);
 	o->given->count--;

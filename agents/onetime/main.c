@@ -10,6 +10,7 @@
 static void help(void)
 {
 	printf("usage: " PROGRAM " run [OPTION]...\n"
+	       "       " PROGRAM " join [LINE]\n"
 	       "       " PROGRAM " das PID IFACE ADDRESS [OPTION]...\n"
 	       "       " PROGRAM " listen PID IFACE [OPTION]...\n"
 	       "       " PROGRAM " listen --del PID or NAME\n"
@@ -18,6 +19,8 @@ static void help(void)
 	       "       " PROGRAM " status [--json] | help | version\n"
 	       "\n"
 	       "run        serve in the foreground, for the datapath of `isthmus onetime attach`\n"
+	       "join       become an agent of a name server; LINE, or standard input, is what\n"
+	       "           `isthmus-dns onetime add` printed\n"
 	       "das        this address of a pool on IFACE, for one session with a running server\n"
 	       "listen     make a running server a listener, for which addresses are prepared\n"
 	       "give       one of a listener's addresses, for one session; prints it\n"
@@ -37,6 +40,9 @@ static int fail(int status, const char *why)
 
 static int dispatch(int argc, char **argv, const struct settings *settings)
 {
+	if (argc && argc <= 2 && !strcmp(argv[0], "join"))
+		return member_join_command(PROGRAM, argc == 2 ? argv[1] : NULL,
+					   settings->credentials);
 	if (argc != 1 || strcmp(argv[0], "run"))
 		return command_ask(argc, argv, settings);
 	if (log_open(PROGRAM, settings->log, settings->log_level))

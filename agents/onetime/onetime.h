@@ -16,6 +16,7 @@
  *   sweep.c     the end of addresses and of listeners
  *   control.c   what commands ask for	command.c   the commands
  *   status.c    status command, metrics
+ *   server.c    isthmus-dns, which asks for addresses (DNSO)
  *
  * With the agent dead, sessions and what was given out go on; nothing new is given out, and clients
  * have the addresses that are prepared.
@@ -38,6 +39,7 @@
 #include "../../maps/onetime.h"
 #include "../lib/ask.h"
 #include "../lib/map_sweep.h"
+#include "../lib/member.h"
 #include "../lib/prefix.h"
 #include "counter.h"
 #include "process.h"
@@ -73,6 +75,10 @@ enum onetime_map {
 	X(refused, "refused_total", "Commands refused because of a limit")                         \
 	X(conflicts, "conflicts_total", "Other hosts that said an address was theirs")             \
 	X(empty, "empty_total", "Connects that found no address prepared")                         \
+	X(dns_given, "dns_given_total", "Addresses told to the name server")                       \
+	X(dns_again, "dns_again_total", "Of these, unused ones that were told again")              \
+	X(dns_refused, "dns_refused_total", "Questions of the name server without an address")     \
+	X(dns_scarce, "dns_scarce_total", "Of these, of clients that had to prove their address")  \
 	X(listeners, "listeners_total", "Listeners registered")                                    \
 	X(listeners_ended, "listeners_ended_total", "Listeners whose process or socket ended")
 
@@ -129,6 +135,10 @@ struct onetime {
 	struct ea_queue ea[2];
 	struct ask_server control;
 	struct metrics *metrics;
+	struct member_credentials credentials; /* name[0] = 0: no name server */
+	struct member *member;
+	uint32_t told; /* listeners of the list that is being told */
+	uint64_t told_hash;
 	struct ring_buffer *ring;
 	struct event *tick, *second, *sweep;
 	struct map_sweep *sweep_addr;
@@ -183,6 +193,9 @@ int place_keep(struct place *place, const struct isthmus_addr *address); /* as p
 /* ---- give.c */
 struct give {
 	struct prefix only; /* bits 0: everybody */
+	/* Whose unused ones it is counted among, and how many these may be at most: 0 = any */
+	struct prefix whose;
+	uint32_t most;
 	uint64_t ttl_s;
 	const char *client; /* for the journal, "" = not known */
 };
@@ -207,6 +220,9 @@ int given_add(struct onetime *o, const struct isthmus_addr *address, uint32_t li
 	      const struct prefix *client);
 void given_remove(struct onetime *o, const struct isthmus_addr *address);
 uint32_t given_count(const struct onetime *o);
+/* The client's oldest of that listener, which is the youngest from now on; false: it has none. */
+bool given_oldest(struct onetime *o, const struct prefix *client, uint32_t listener,
+		  struct isthmus_addr *address);
 uint32_t given_of_client(const struct onetime *o, const struct prefix *client);
 
 /* ---- ea.c */
@@ -216,6 +232,15 @@ void ea_close(struct onetime *o);
 bool ea_fill(struct onetime *o);
 /* Pools have changed: those of pools that are gone are thrown away. */
 void ea_sort_out(struct onetime *o);
+
+/* ---- server.c */
+/* As long as it may read them. 0 also without credentials: there is no name server then. */
+int server_read(struct onetime *o, char *error);
+int server_start(struct onetime *o);
+void server_close(struct onetime *o);
+/* Listeners may have changed. */
+void server_tick(struct onetime *o);
+json_t *server_json(const struct onetime *o);
 
 /* ---- events.c, sweep.c, control.c, command.c, status.c, run.c */
 int events_start(struct onetime *o);

@@ -35,6 +35,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	events_take(o);
 	give_prepare(o);
+	server_tick(o);
 	if (ea_fill(o))
 		next.tv_usec = FAST_MS * 1000;
 	event_add(o->tick, &next);
@@ -122,6 +123,8 @@ static int start(struct onetime *o, char *error)
 	if (!err)
 		err = pools_open(o, error);
 	if (!err)
+		err = server_read(o, error);
+	if (!err)
 		err = drop(o, error);
 	if (err)
 		return err;
@@ -135,11 +138,14 @@ static int start(struct onetime *o, char *error)
 		err = sweep_start(o);
 	if (!err)
 		err = events_start(o);
+	if (!err)
+		err = server_start(o);
 	return err ? err : start_timers(o);
 }
 
 static void stop(struct onetime *o)
 {
+	server_close(o);
 	status_close(o);
 	events_free(o);
 	sweep_free(o);

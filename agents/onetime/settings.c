@@ -42,6 +42,16 @@ const struct conf_option settings_table[] = {
 	  "COUNT", "of these for one listener, default 4096" },
 	{ "limit", "pending-of-client", CONF_UINT, FIELD(pending_client), 1, ONETIME_ADDRS, "COUNT",
 	  "of these for one client prefix, default 64" },
+	{ "dns", "credentials", CONF_STRING, FIELD(credentials), 0, 0, "FILE",
+	  "what `join` writes, default /var/lib/isthmus/onetime.secret; without it no name server "
+	  "is told" },
+	{ "dns", "dns-ttl", CONF_UINT, FIELD(dns_ttl_s), 5, 86400, "SECONDS",
+	  "an address told to the name server is dead if nobody has used it then, default 60" },
+	{ "dns", "dns-only", CONF_STRING, FIELD(dns_only), 0, 0, "WHO",
+	  "who may use it: anyone, or client-subnet, where the name server knows that; default "
+	  "anyone" },
+	{ "dns", "dns-pending", CONF_UINT, FIELD(dns_pending), 1, ONETIME_ADDRS, "COUNT",
+	  "unused ones of one client or resolver, then its oldest is told again; default 256" },
 	{ "command", "port", CONF_UINT, FIELD(port), 1, 65535, "PORT",
 	  "das, listen: the process' socket with this port" },
 	{ "command", "fd", CONF_UINT, FIELD(fd), 0, 0x7fffffff, "NUMBER",
@@ -109,6 +119,11 @@ static int fill_in(struct settings *s)
 	if (!err)
 		err = conf_default(&s->method, "keyed");
 	if (!err)
+		err = conf_default(&s->dns_only, "anyone");
+	if (!err)
+		err = conf_default_path(&s->credentials, STATE_FOLDER, "onetime", s->instance,
+					"secret");
+	if (!err)
 		err = conf_default_path(&s->state, STATE_FOLDER, "onetime", s->instance, "db");
 	return err ? err
 		   : conf_default_path(&s->control, RUN_FOLDER, "onetime", s->instance, "sock");
@@ -123,6 +138,8 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
 		.pending = 262144,
 		.pending_listener = 4096,
 		.pending_client = 64,
+		.dns_ttl_s = 60,
+		.dns_pending = 256,
 		.fd = SETTINGS_NO_FD,
 	};
 	int rc = 0;
@@ -176,6 +193,12 @@ int settings_check(struct settings *settings, char *error, size_t error_len)
 	if (find_method(settings->method, &settings->method_is)) {
 		snprintf(error, error_len, "method '%.100s' is none of keyed, sequential, random",
 			 settings->method);
+		return -EINVAL;
+	}
+	settings->dns_only_is = !strcmp(settings->dns_only, "client-subnet");
+	if (!settings->dns_only_is && strcmp(settings->dns_only, "anyone")) {
+		snprintf(error, error_len, "dns-only '%.100s' is none of anyone, client-subnet",
+			 settings->dns_only);
 		return -EINVAL;
 	}
 	for (unsigned int i = 0; i < settings->method_of.count; i++)

@@ -23,12 +23,16 @@ struct settings {
 	unsigned int eas, journal_days;
 	/* limits */
 	unsigned int pending, pending_listener, pending_client;
+	/* the name server */
+	char *credentials, *dns_only;
+	unsigned int dns_ttl_s, dns_pending;
 	/* of commands */
 	unsigned int port, fd, auto_set, ttl_s;
 	char *mode, *for_prefix, *name;
 	bool many, das_required, del;
 	/* read from the above */
 	enum generate_method method_is;
+	bool dns_only_is; /* client-subnet */
 	struct {
 		struct prefix prefix;
 		enum generate_method method;

@@ -107,11 +107,11 @@ json_t *status_json(void *arg)
 	unsigned int count;
 	json_t *listeners = places_json(o, &count);
 
-	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o}", "pools", pools_json(o),
+	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "pools", pools_json(o),
 			 "listeners", listeners, "listeners_count", (int)count, "pending",
 			 (int)given_count(o), "eas6", (int)o->ea[0].level, "eas4",
 			 (int)o->ea[1].level, "states", states_json(o), "counters",
-			 counters_json(o));
+			 counters_json(o), "name_server", server_json(o));
 }
 
 /* ---- metrics */

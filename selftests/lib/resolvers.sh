@@ -4,7 +4,8 @@
 # Resolvers of several houses, one at a time, in the namespace of lib/aves.sh that is named so. Sourced after aves.sh.
 #
 #	resolver_start NAME [VARIANT]	unbound, dnsmasq, bind or kresd; variants: `validating` has the keys of $TMP/anchor
-#					(lines of `isthmus-dns key show`), `subnet` tells its clients' networks
+#					(lines of `isthmus-dns key show`), `subnet` tells its clients' networks,
+#					`uncached` (unbound) keeps nothing of the zone
 #	resolver_end
 #
 # unbound, BIND and kresd begin at a root server, which resolver_root runs beside inet's address; dnsmasq forwards.
@@ -71,6 +72,7 @@ resolver_conf_unbound() { # VARIANT
 	subnet) printf '  module-config: "subnetcache iterator"\n  send-client-subnet: %s\n' "$DNS" ;;
 	*) echo '  module-config: "iterator"' ;;
 	esac
+	[ "$1" != uncached ] || printf 'stub-zone:\n  name: "%s"\n  stub-addr: %s\n  stub-no-cache: yes\n' "$ZONE" "$DNS"
 	printf 'remote-control:\n  control-enable: no\n'
 }
 resolver_run_unbound() { spawn resolver unbound.log unbound -c "$TMP/unbound.conf"; }
