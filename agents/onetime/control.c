@@ -208,6 +208,7 @@ static json_t *das(struct onetime *o, const json_t *message, struct ask_error *w
 	uint8_t mode;
 	bool many = false;
 
+	pools_read(o); /* one may have been added just now */
 	msg_get_bool(message, "many", &many);
 	if (!read_device(message, &device, &ifindex, why))
 		return NULL;
@@ -337,6 +338,7 @@ static json_t *listen_command(struct onetime *o, const json_t *message, struct a
 	json_t *answer = NULL;
 	struct pool *pool;
 
+	pools_read(o);
 	if (!read_listener(o, message, &record, why) || !open_process(message, &process, why))
 		return NULL;
 	pool = listen_pool(o, message, &process, &found, why);

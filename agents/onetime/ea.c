@@ -187,7 +187,7 @@ static bool fill(struct onetime *o, struct ea_queue *q)
 			break;
 		left -= count;
 	}
-	return before < want - want / 8;
+	return before < want - want / 8 && q->level > before;
 }
 
 bool ea_fill(struct onetime *o)
