@@ -71,7 +71,7 @@ next_second() { sleep 1.1; }
 
 dns_start() {
 	spawn inet dns.log isthmus-dns run --listen $DNS:53 --zone "$ZONE=$TMP/$ZONE.zone" --database "$TMP/state/dns.db" \
-		--control "$TMP/dns.sock" --members $DNS:3481 --subnet-from $RESOLVER/32 --log-level debug
+		--control "$TMP/dns.sock" --members $DNS:3481 --subnet-from $RESOLVER/32 --metrics $DNS:9483 --log-level debug
 	DNS_PID=$SPAWNED
 	wait_for 20 dns_says status
 }
@@ -182,6 +182,30 @@ only_subnet() {
 	equal "only: a subnet of the other family says nothing" "$(page carol "$address")" "page of web"
 }
 
+# When half of what a listener may have is out, addresses are for who is no forgery: by TCP.
+scarce() {
+	local i before
+	end "$AGENT_PID"
+	agent_start --pending-of-listener 40 --dns-pending 32
+	check "the agent is back" wait_for 20 is_told web
+	before=$(count scarce)
+	for i in {1..25}; do direct web AAAA +short +nocookie +ignore >/dev/null; done
+	equal "scarce: by UDP: truncated" "$(direct web AAAA +nocookie +ignore | grep -c '^;; flags: .* tc')" 1
+	at_least "scarce: counted" "$(count scarce)" $((before + 1))
+	for i in {1..6}; do in_ns alice dig "@$DNS" +short +nocookie +tcp "web.$HOME_NAME" AAAA; done >"$TMP/scarce"
+	equal "scarce: by TCP: two for a client, by turns" "$(sort "$TMP/scarce" | uniq -c | awk '{ print $1 }' | paste -sd,)" 3,3
+	equal "scarce: they serve" "$(page alice "$(head -n 1 "$TMP/scarce")")" "page of web"
+}
+
+metrics_are_counts() {
+	local event
+	for event in asked given none scarce timeout; do
+		equal "metrics: $event" "$(in_ns inet curl -sS "http://$DNS:9483/metrics" |
+			sed -n "s/^isthmus_dns_onetime_total{event=\"$event\"} //p")" "$(count $event)"
+	done
+	equal "status: the agent" "$(dns_says status | grep -c "^onetime  *$HOME_NAME connected, 2 services")" 1
+}
+
 unused_expire() {
 	local address
 	end "$AGENT_PID"
@@ -247,6 +271,8 @@ else
 fi
 only_subnet
 client_limit
+scarce
+metrics_are_counts
 unused_expire
 comes_and_goes
 equal "no answer was late or bad" "$(($(count late) + $(count bad)))" 0

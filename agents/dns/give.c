@@ -54,17 +54,6 @@ static void fail(struct gives *gives, struct give *give, enum give_count why,
 
 /* ---- who asks */
 
-static void set_bits(struct prefix *prefix, unsigned int bits)
-{
-	prefix->bits = (uint8_t)bits;
-	for (unsigned int i = 0; i < 16; i++) {
-		unsigned int kept = bits > 8 * i ? bits - 8 * i : 0;
-
-		if (kept < 8)
-			prefix->address.b[i] &= (uint8_t)(0xff00 >> kept);
-	}
-}
-
 static void use_subnet(struct give *give, const struct wire_subnet *subnet)
 {
 	struct prefix *client = &give->client;
@@ -73,7 +62,8 @@ static void use_subnet(struct give *give, const struct wire_subnet *subnet)
 	memset(client->address.b, 0, 10);
 	memset(client->address.b + 10, 0xff, 2);
 	memcpy(client->address.b + (v4 ? 12 : 0), subnet->address, v4 ? 4 : 16);
-	set_bits(client, subnet->source_len + (v4 ? V4_BITS : 0));
+	client->bits = (uint8_t)(subnet->source_len + (v4 ? V4_BITS : 0));
+	prefix_mask(client);
 	give->known = true;
 	give->base.scope = subnet->source_len;
 }
