@@ -115,17 +115,20 @@ static __always_inline enum onetime_reason claim(const struct __sk_buff *skb,
 
 /* ---- later ones */
 
-/* Does it come from the session's other end? Of its ports, those that the mode looks at. */
+/* Does it come from the session's other end? Of its ports, those that the mode looks at: an EA's
+ * own one is the client's, a SSA's own one the server's (table I). */
 static __always_inline enum onetime_reason is_of(const struct packet *p,
 						 const struct onetime_addr *addr)
 {
+	bool aware = addr->mode == ONETIME_AWARE, ea = addr->use == ONETIME_EA;
+
 	if (!address_equal(&addr->peer, &p->flow.remote) || addr->proto != p->flow.proto)
 		return ONETIME_TAKEN;
 	if (p->fragment == FRAGMENT_LATER || addr->mode < ONETIME_L2)
 		return ONETIME_SESSION;
-	if (addr->peer_port != p->flow.remote_port)
+	if ((aware || !ea) && addr->peer_port != p->flow.remote_port)
 		return ONETIME_TAKEN;
-	if (addr->mode == ONETIME_AWARE && addr->port && addr->port != p->flow.local_port)
+	if ((aware || ea) && addr->port && addr->port != p->flow.local_port)
 		return ONETIME_WRONG_PORT;
 	return ONETIME_SESSION;
 }

@@ -93,8 +93,8 @@ static void check_session(const struct onetime_addr *was, int v4, __u16 wire, __
 struct in_row {
 	const char *name;
 	__u16 sport, dport; /* as it comes */
-	__u8 modes;	    /* bits of those in which it is of the session */
-	int refused;	    /* the reason in the others */
+	__u8 ssa, ea;	    /* bits of the modes in which it is of the session */
+	int refused;	    /* the reason in L2, of a SSA; an EA's: WRONG_PORT */
 	bool rewritten;	    /* ports of the socket's instead */
 	int refused_aware;
 };
@@ -107,20 +107,23 @@ enum {
 };
 
 static const struct in_row in_rows[] = {
-	{ "its own ports", PEER, OWN, L0 | L1 | L2 | AWARE, 0, false, 0 },
-	{ "another port of ours", PEER, OWN_2, L0 | L1 | L2, 0, true, ONETIME_WRONG_PORT },
-	{ "another port of the peer", PEER_2, OWN, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
-	{ "two other ports", PEER_2, OWN_2, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
-	{ "both exchanged", OWN, PEER, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
-	{ "no ports", 0, 0, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
-	{ "the highest ports", 65535, 65535, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
+	{ "its own ports", PEER, OWN, L0 | L1 | L2 | AWARE, L0 | L1 | L2 | AWARE, 0, false, 0 },
+	{ "another port of ours", PEER, OWN_2, L0 | L1 | L2, L0 | L1, 0, true, ONETIME_WRONG_PORT },
+	{ "another port of the peer", PEER_2, OWN, L0 | L1, L0 | L1 | L2, ONETIME_TAKEN, true,
+	  ONETIME_TAKEN },
+	{ "two other ports", PEER_2, OWN_2, L0 | L1, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
+	{ "both exchanged", OWN, PEER, L0 | L1, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
+	{ "no ports", 0, 0, L0 | L1, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
+	{ "the highest ports", 65535, 65535, L0 | L1, L0 | L1, ONETIME_TAKEN, true, ONETIME_TAKEN },
 };
 
 static void run_in(const struct in_row *row, struct packet_spec spec, int mode, int v4)
 {
 	struct onetime_addr was = ofix_addr(&fx, &ssa[v4]);
-	bool fits = row->modes & 1 << mode;
-	int refused = mode == ONETIME_AWARE ? row->refused_aware : row->refused;
+	bool ea = was.use == ONETIME_EA, fits = (ea ? row->ea : row->ssa) & 1 << mode;
+	int refused = mode == ONETIME_AWARE ? row->refused_aware
+		      : ea		    ? ONETIME_WRONG_PORT
+					    : row->refused;
 	struct packet in, want;
 
 	spec.sport = row->sport;

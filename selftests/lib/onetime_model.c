@@ -73,19 +73,20 @@ static bool has_ports(const struct omodel_packet *packet, int port, int peer_por
 	return packet->port == port && packet->peer_port == peer_port;
 }
 
-/* Table I: whether a port tells sessions apart. */
+/* Table I: whether a port tells sessions apart. An EA's own one is the client's. */
 static enum onetime_reason whose(const struct omodel_address *address,
 				 const struct omodel_packet *packet)
 {
 	bool later = packet->kind == OMODEL_LATER;
 	bool client = address->mode == ONETIME_L2 || address->mode == ONETIME_AWARE;
-	bool server = address->mode == ONETIME_AWARE;
+	bool server = address->mode == ONETIME_AWARE, ea = address->use == ONETIME_EA;
+	bool own = ea ? client : server, peers = ea ? server : client;
 
 	if (packet->peer != address->peer || packet->proto != address->proto)
 		return ONETIME_TAKEN;
-	if (client && !later && packet->peer_port != address->peer_port)
+	if (peers && !later && packet->peer_port != address->peer_port)
 		return ONETIME_TAKEN;
-	if (server && !later && packet->port != address->port)
+	if (own && !later && packet->port != address->port)
 		return ONETIME_WRONG_PORT;
 	return ONETIME_SESSION;
 }
