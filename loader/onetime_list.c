@@ -167,7 +167,7 @@ struct sockets {
 	struct {
 		struct onetime_listener listener;
 		bool used;
-		uint64_t pending, sessions;
+		uint64_t prepared, pending, sessions;
 	} of[ONETIME_LISTENERS];
 };
 
@@ -180,6 +180,7 @@ static void count_each(const void *key, const void *value, void *arg)
 	(void)key;
 	if (addr->use == ONETIME_EA || addr->listener >= ONETIME_LISTENERS)
 		return;
+	sockets->of[addr->listener].prepared += state == ONETIME_STATE_RESERVED;
 	sockets->of[addr->listener].pending +=
 		state == ONETIME_STATE_PENDING || addr->use == ONETIME_MANY;
 	sockets->of[addr->listener].sessions += is_session(addr, state);
@@ -203,7 +204,8 @@ static const char *user_of(uint32_t pid, char text[32])
 	return text;
 }
 
-/* LISTEN0: it listens, but has no address that anybody could come to (III.B). */
+/* LISTEN0: it listens, but has no address that anybody could come to (III.B). Those that AUTO_SET
+ * has prepared are some. */
 static void print_socket(const struct output *output, const struct sockets *sockets, uint32_t i)
 {
 	const struct onetime_listener *listener = &sockets->of[i].listener;
@@ -220,7 +222,8 @@ static void print_socket(const struct output *output, const struct sockets *sock
 	output->text("proto", proto_text(NULL, listener->proto));
 	output->text("local", local);
 	output->text("foreign", "*:*");
-	output->text("state", sockets->of[i].pending ? "LISTEN" : "LISTEN0");
+	output->text("state",
+		     sockets->of[i].prepared || sockets->of[i].pending ? "LISTEN" : "LISTEN0");
 	output->number("listener", i);
 	output->text("mode", onetime_mode_text(listener->mode));
 	output->number("pool", listener->pool);
