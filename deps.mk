@@ -6,7 +6,7 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         libinih-dev libmnl-dev libcap-ng-dev libsystemd-dev libclang-rt-dev libknot-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
         bind9-dnsutils unbound netbase wget openssh-client openssh-server traceroute mandoc jq netcat-openbsd python3 git \
-        kea-dhcp4-server isc-dhcp-client knot knot-dnsutils bind9 knot-resolver python3-scapy python3-pyftpdlib \
+        kea-dhcp4-server isc-dhcp-client knot knot-dnsutils bind9 knot-resolver python3-scapy python3-pyftpdlib nginx \
         ndisc6 iputils-arping
 # Tests and demos start name servers, resolvers and sshds of their own; services that were not there before are stopped again.
 # Ubuntu has bpftool in the kernel's tools.
@@ -26,7 +26,7 @@ $(DEPS_OK):
 	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q --no-install-recommends $$missing >>build/deps.log 2>&1 || \
 	    { tail -20 build/deps.log; exit 1; }; \
 	  for service in unbound:unbound knot:knot bind9:named knot-resolver:kresd.target knot-resolver:kres-cache-gc \
-	      openssh-server:ssh.socket openssh-server:ssh.service; do \
+	      openssh-server:ssh.socket openssh-server:ssh.service nginx:nginx; do \
 	    case " $$missing " in *" $${service%:*} "*) \
 	      [ ! -d /run/systemd/system ] || $$root systemctl disable -q --now $${service#*:} >>build/deps.log 2>&1 || true ;; \
 	    esac; \
