@@ -54,7 +54,7 @@ onetime_eas_are() { # NAME 6|4 LEAST [MOST]
 #   carol   eth0 2001:db8:c::2, 192.0.2.34  ──┼ near ─ 1300 ─ far ── eth0 server 2001:db8:1::1, 192.0.2.81
 #   scanner eth0 2001:db8:d::2, 192.0.2.50  ──┘                        pools 2001:db8:100::/64, 2001:db8:101::/64 (reset),
 #                                                                            198.51.100.0/28
-#   alice's connects: 2001:db8:200::/64, 203.0.113.0/28
+#   alice's connects: 2001:db8:200::/64, 203.0.113.0/27
 
 # shellcheck disable=SC2034 # for stories
 onetime_net() {
@@ -73,10 +73,11 @@ onetime_net() {
 	net_route server default 2001:db8:1::2 192.0.2.82
 	net_route near default 2001:db8:f::2 192.0.2.66
 	net_route far default 2001:db8:f::1 192.0.2.65
-	net_route far 2001:db8:100::/63 $SERVER
+	net_route far 2001:db8:100::/64 $SERVER
+	net_route far 2001:db8:101::/64 $SERVER
 	net_route far 198.51.100.0/28 192.0.2.81
 	net_route near 2001:db8:200::/64 $ALICE
-	net_route near 203.0.113.0/28 192.0.2.2
+	net_route near 203.0.113.0/27 192.0.2.2
 	net_forward near far
 	in_ns near ip link set far mtu 1300
 	in_ns far ip link set near mtu 1300
