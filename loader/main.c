@@ -132,10 +132,8 @@ static int print_noun_help(const struct noun *noun)
 	       noun->name, noun->help, noun->name);
 	for (size_t i = 0; i < noun->verb_count; i++)
 		printf("  %-11s %s\n", noun->verbs[i].name, noun->verbs[i].help);
-	if (noun->agent)
-		printf("\nverbs of its agent (`%s --help` tells their options):\n", noun->agent);
 	for (size_t i = 0; i < noun->agent_verb_count; i++)
-		printf("    %-9s %s\n", noun->agent_verbs[i].name, noun->agent_verbs[i].help);
+		printf("  %-11s %s\n", noun->agent_verbs[i].name, noun->agent_verbs[i].help);
 	return EXIT_DONE;
 }
 

@@ -84,3 +84,42 @@ detached() { # NAME: detaches, and nothing is left
 pools() { onetime show --json | jq -c "[.pools[] | ${1:-.pool}]"; }
 programs() { onetime show --json | jq -c '[.attachments[].program]'; }
 counted() { onetime stats --json | jq ".reasons[] | select(.reason == \"$1\").packets"; } # REASON
+
+# ---- knocks at addresses of pools, and a listener that must not hear them (onetime_wild.py)
+
+wild() { # NAME LOG WORD...
+	local name=$1 log=$2
+	shift 2
+	spawn "$name" "$log" python3 "$SELFTESTS/lib/onetime_wild.py" "$@"
+}
+knocks() { awk '{ print $1 + $2 }' "$TMP/$1"; }     # at pools
+came() { cut -d' ' -f1-2 "$TMP/came"; }             # for a pool: by TCP, by UDP
+came_elsewhere() { cut -d' ' -f3 "$TMP/came"; }
+more_than() { [ "$("$1" "${@:3}")" -gt "$2" ]; }
+# silent NAME: since the last one knocks went on at both ends, others were heard, and none for a pool.
+NEAR=0 BOX=0 ELSEWHERE=0
+silent() {
+	wait_for 30 more_than knocks $((NEAR + 20)) near && wait_for 20 more_than knocks $((BOX + 20)) box &&
+		wait_for 30 more_than came_elsewhere $((ELSEWHERE + 10)) || {
+		not_ok "$1: knocks go on, and others are heard" "$(cat "$TMP/near" "$TMP/box" "$TMP/came" | paste -sd' ')"
+		return 0
+	}
+	NEAR=$(knocks near) BOX=$(knocks box) ELSEWHERE=$(came_elsewhere)
+	equal "$1: none came for a pool" "$(came)" "0 0"
+}
+knocking() { # begins it
+	wild box listen.log listen 5000 "$TMP/came" $POOL $POOL4
+	wait_for 30 listening box t 5000
+	wild near near.log knock 5000 "$TMP/near" $POOL $POOL4 2001:db8:1::1
+	wild box box.log knock 5000 "$TMP/box" $POOL $POOL4 2001:db8:1::1
+}
+# This is what local routes without programs do.
+heard() {
+	local tcp udp
+	read -r tcp udp _ <"$TMP/came" && [ "$tcp" -gt 0 ] && [ "$udp" -gt 0 ]
+}
+open_for_all() {
+	in_ns box ip -6 route add local $POOL dev lo
+	in_ns box ip -4 route add local $POOL4 dev lo
+	wait_for 30 heard
+}

@@ -4,6 +4,7 @@
 onetime_ssa.py DIR serve PORT INDEX POOL [ADDRESS]  an echo server on ADDRESS (::1), listener INDEX
 onetime_ssa.py DIR address ADDRESS STATE POOL [USE [LISTENER [SECONDS]]]
 onetime_ssa.py DIR fill PREFIX POOL COUNT           so many LIVE ones from PREFIX on
+onetime_ssa.py DIR ea ADDRESS POOL                  one that is prepared for a client
 onetime_ssa.py DIR state ADDRESS                    prints the number of its state, - if it has no entry
 onetime_ssa.py DIR listener INDEX PORT POOL         a listener of this story's shell, without a socket
 
@@ -95,6 +96,13 @@ def address(text, state, pool, use="ssa", listener=0, seconds=600):
     update("addr", mapped(ipaddress.ip_address(text)), entry(state, pool, use, listener, seconds))
 
 
+def ea(text, pool):
+    packed = mapped(ipaddress.ip_address(text))
+    update("addr", packed, entry("reserved", pool, "ea"))
+    v = ctypes.create_string_buffer(packed, 16)
+    bpf(UPDATE, struct.pack("=IxxxxQQQ", opened("ea6" if ":" in text else "ea4"), 0, ctypes.addressof(v), 0))
+
+
 def fill(prefix, pool, count):
     first, count = ipaddress.ip_address(prefix), int(count)
     value = entry("live", pool, peer=mapped(ipaddress.ip_address("2001:db8:ffff::1")), ports=(80, 40000))
@@ -112,5 +120,5 @@ def state(text):
 
 
 DIR = sys.argv[1]
-{"serve": serve, "address": address, "fill": fill, "state": state,
+{"serve": serve, "address": address, "fill": fill, "ea": ea, "state": state,
  "listener": lambda index, port, pool: add_listener(index, port, pool, -1)}[sys.argv[2]](*sys.argv[3:])
