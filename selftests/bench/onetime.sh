@@ -23,7 +23,7 @@ POOL=2001:db8:5:: EA_POOL=2001:db8:ea::
 CLIENT=2001:db8:c::1 SERVER=2001:db8:c::2
 SCANNER=2001:db8:bad::
 PORT=443 BULK_PORT=444
-: "${CONNECTIONS:=20000}" "${MILLION:=1000000}" "${TRIES:=10000000}" "${SCAN_RATE:=300000}"
+: "${CONNECTIONS:=10000}" "${MILLION:=1000000}" "${TRIES:=10000000}" "${SCAN_RATE:=300000}"
 NEXT=0 # number of the next address (lib/onetime_numbers.h)
 
 story_end() {
@@ -33,11 +33,14 @@ story_end() {
 } >/dev/null 2>&1
 
 pair() { # NAME
+	local end
 	net_ns "$1-c" "$1-s"
 	net_link "$1-c" to_s $CLIENT/64 "$1-s" to_c $SERVER/64
 	in_ns "$1-c" ip route add default via $SERVER
 	in_ns "$1-s" ip route add default via $CLIENT
 	for end in c s; do in_ns "$1-$end" sysctl -qw net.ipv4.tcp_congestion_control=reno; done
+	# One address has 64,512 ports, and each is in TIME-WAIT for a minute: plain TCP would soon be at its end.
+	in_ns "$1-c" sysctl -qw net.ipv4.ip_local_port_range="1024 65535" net.ipv4.tcp_tw_reuse=1
 }
 
 onetime() { # END VERB...
