@@ -110,7 +110,11 @@ static void flood_does_not_exhaust(void **state)
 	assert_in_range(server_count("asked") - asked, 1000,
 			1000 + 500 * (took / 1000 + 1) + tries);
 	assert_true(server_count("proven_first") - proved > 50000);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
 	assert_in_range(server_memory(), 0, memory + 8192);
+#else
+	(void)memory;
+#endif
 	/* One without proof is told how to get through, by an answer that is no longer than that.
 	 */
 	flood(0, 1500);
