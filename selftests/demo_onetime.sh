@@ -52,8 +52,10 @@ set_up() {
 
 delayed() { # Delayed Address Setting, section IV
 	local name i=0
-	tell "das, as in the paper: sshd is told of three addresses; it has none before, and is in LISTEN0"
+	tell "das, as in the paper: sshd, which has no address yet, is in LISTEN0"
 	shown server isthmus onetime listen "$SSHD" eth0 --das-required --name ssh
+	shown server isthmus onetime sockstat
+	tell "it is told of three addresses, and is in LISTEN"
 	for ((i = 1; i <= 3; i++)); do shown server isthmus onetime das "$SSHD" eth0 ${P}:$i; done
 	shown server isthmus onetime sockstat
 	tell "three clients by ssh: each sees another server"

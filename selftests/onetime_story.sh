@@ -67,6 +67,7 @@ start_alice() { # --strict|--lenient IPV4-POOL: an IPv4 pool is used up when it 
 	onetime_attach alice --eas 1024 "$1" 2>>"$TMP/said"
 	alice pool add eth0 2001:db8:200::/64 --client 2>>"$TMP/said"
 	alice pool add eth0 "$2" --client 2>>"$TMP/said"
+	alice run -- true 2>>"$TMP/said" # tells of the settings that it makes
 	onetime_agent alice --eas 400
 	wait_for 30 onetime_eas_are alice 6 400
 }

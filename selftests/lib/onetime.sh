@@ -10,7 +10,8 @@ ONETIME_HOSTS=()
 onetime_of() {
 	local name=$1 verb=$2
 	case $verb in
-	das | listen | give | trace | status) in_ns "$name" isthmus-onetime "${@:2}" --control "$TMP/$name.sock" ;;
+	das | listen | give | trace) in_ns "$name" isthmus onetime "${@:2}" --control "$TMP/$name.sock" ;;
+	status) in_ns "$name" isthmus-onetime "${@:2}" --control "$TMP/$name.sock" ;;
 	run) in_ns "$name" isthmus onetime run --instance "$INSTANCE-$name" "${@:3}" ;;
 	*) in_ns "$name" isthmus onetime "${@:2}" --instance "$INSTANCE-$name" ;;
 	esac
