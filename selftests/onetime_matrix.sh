@@ -180,7 +180,8 @@ onetime_attach server --addresses 4096
 onetime_of server pool add eth0 2001:db8:100::/64
 onetime_of server pool add eth0 198.51.100.0/24
 onetime_agent server
-onetime_attach client --addresses 4096 --eas 64 2>"$TMP/said" # of what it sets for clients
+onetime_attach client --addresses 4096 --eas 64
+onetime_of client run -- true 2>>"$TMP/said" # tells of the settings that it makes
 onetime_agent client --eas 64
 spawn server server.log "$LIB/onetime_pair.py" serve $LISTENER_PORT $WP $RP
 SERVER=$SPAWNED
