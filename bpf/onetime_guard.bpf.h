@@ -282,6 +282,28 @@ static __always_inline void ea_port_note(const struct packet *p, struct onetime_
 	addr->port = addr->wire_port = p->flow.remote_port;
 }
 
+/*
+ * Every user of this host can bind any local address, and all of a pool are: he would be taken for
+ * whose the address was (trace), or would use one again. The kernel's reset of what was refused is
+ * of no session and goes as it is.
+ */
+static __always_inline enum onetime_reason guard_out_stranger(const struct packet *p)
+{
+	if (p->flow.proto == IPPROTO_TCP && p->tcp_flags & TCP_RST)
+		return ONETIME_OTHER;
+	return pool_of(&p->flow.remote) ? ONETIME_NOT_GIVEN : ONETIME_OTHER;
+}
+
+/* A connected UDP socket may send to somebody else, too (sendto). It gets no answer, and its EA
+ * keeps its peer. */
+static __always_inline bool ea_is_aside(const struct packet *p, const struct onetime_addr *addr)
+{
+	if (addr->use != ONETIME_EA || addr->state != ONETIME_STATE_LIVE ||
+	    addr->proto != IPPROTO_UDP || p->flow.proto != IPPROTO_UDP)
+		return false;
+	return p->fragment == FRAGMENT_LATER || !addr->port || addr->port == p->flow.remote_port;
+}
+
 /* What leaves: of a session, with the ports that the other end looks for. */
 static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 {
@@ -293,13 +315,12 @@ static __always_inline enum onetime_reason guard_out(struct __sk_buff *skb)
 	/* This packet's source is `remote` to the parser, and ours. */
 	addr = bpf_map_lookup_elem(&onetime_addr, &p.flow.remote);
 	if (!addr)
-		return ONETIME_OTHER;
+		return guard_out_stranger(&p);
 	if (addr->use == ONETIME_MANY)
 		return many_out(skb, &p, addr) ? ONETIME_SEND_FAILED : ONETIME_SENT;
 	ea_port_note(&p, addr);
-	/* A reset of what was refused, of no session, goes as it is. */
 	if (!port_is_sockets(&p, addr))
-		return ONETIME_OTHER;
+		return ea_is_aside(&p, addr) ? ONETIME_OTHER : guard_out_stranger(&p);
 	if (addr->proto == IPPROTO_UDP)
 		keep_sending(addr);
 	return port_out(skb, &p, addr) ? ONETIME_SEND_FAILED : ONETIME_SENT;

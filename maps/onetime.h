@@ -90,6 +90,7 @@
 	X(FRAGMENT, DROP, "a later fragment to an address without a session")                      \
 	X(MALFORMED, DROP, "lengths or headers contradict each other")                             \
 	X(SPOOFED, DROP, "from outside with a source address of a pool")                           \
+	X(NOT_GIVEN, DROP, "sent from an address of a pool, but not by a session of it")           \
 	X(ND_DEFENDED, SEND, "duplicate address detection of an address that is ours: answered")   \
 	X(ND_ANSWERED, SEND, "neighbour solicitation of an address in use: answered")              \
 	X(ND_SILENT, DROP, "neighbour solicitation or ARP for any other one: not answered")        \

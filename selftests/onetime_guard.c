@@ -283,6 +283,7 @@ static void test_udp_not_kept(void **unused)
 
 /* ---- what leaves an address without a session */
 
+/* The kernel's reset goes. */
 static void test_out(void **unused)
 {
 	(void)unused;
@@ -301,6 +302,54 @@ static void test_out(void **unused)
 	}
 }
 
+static void not_given(const struct isthmus_addr *from, int v4, int udp, int reason)
+{
+	struct packet_spec out =
+		ofix_spec(from, &ofix_alice[v4], ofix_protos[udp], udp ? 0 : PACKET_SYN);
+
+	assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, reason, OFIX_ALONE));
+	out.flags = PACKET_ACK;
+	assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, reason, OFIX_ALONE));
+	if (v4) {
+		out.frag = 0x2000 | 100;
+	} else {
+		out.exts = 1;
+		out.ext[0] = IPPROTO_FRAGMENT;
+		out.v6_frag = 800 | 1;
+	}
+	assert_true(ofix_spec_becomes(&fx, OFIX_OUT, out, reason, OFIX_ALONE));
+}
+
+/* Any user can bind an address of a pool: what he sends from it does not leave. */
+static void test_out_not_given(void **unused)
+{
+	static const __u32 states[] = { ONETIME_STATE_RESERVED, ONETIME_STATE_PENDING,
+					ONETIME_STATE_DEAD };
+	(void)unused;
+	ofix_each_family(v4) ofix_each_pool(reset) ofix_each_proto(udp)
+	{
+		const struct isthmus_addr *ssa = &ofix_ssa[reset][v4];
+		struct onetime_addr record;
+
+		ofix_clear(&fx);
+		not_given(ssa, v4, udp, ONETIME_NOT_GIVEN);
+		for (int i = 0; i < 3; i++) {
+			record = ofix_record(ONETIME_SSA, states[i], ONETIME_L0, ofix_protos[udp]);
+			ofix_addr_put(&fx, ssa, &record);
+			not_given(ssa, v4, udp, ONETIME_NOT_GIVEN);
+		}
+		record = ofix_session(ONETIME_SSA, ONETIME_STATE_LIVE, ONETIME_L0, ofix_protos[udp],
+				      &ofix_bob[v4], OFIX_PEER, OFIX_OWN);
+		ofix_addr_put(&fx, ssa, &record);
+		not_given(ssa, v4, udp, ONETIME_NOT_GIVEN);
+		record.use = ONETIME_EA;
+		record.port = htons(OFIX_PEER); /* sends to somebody else, too */
+		ofix_addr_put(&fx, ssa, &record);
+		not_given(ssa, v4, udp, udp ? ONETIME_OTHER : ONETIME_NOT_GIVEN);
+		not_given(&ofix_bob[v4], v4, udp, ONETIME_OTHER);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +362,7 @@ int main(void)
 		cmocka_unit_test_setup(test_udp_kept, clear),
 		cmocka_unit_test_setup(test_udp_not_kept, clear),
 		cmocka_unit_test_setup(test_out, clear),
+		cmocka_unit_test_setup(test_out_not_given, clear),
 	};
 
 	return cmocka_run_group_tests_name("onetime_guard", tests, set_up, tear_down);

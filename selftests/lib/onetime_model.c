@@ -233,8 +233,16 @@ static bool is_sockets(const struct omodel_address *address, const struct omodel
 		(address->use == ONETIME_SSA && address->proto == IPPROTO_UDP));
 }
 
+/* A client's connected socket sends to somebody else. */
+static bool is_aside(const struct omodel_address *address, const struct omodel_packet *packet)
+{
+	return address->use == ONETIME_EA && address->state == ONETIME_STATE_LIVE &&
+	       address->proto == IPPROTO_UDP && packet->proto == IPPROTO_UDP &&
+	       (packet->kind == OMODEL_LATER || !address->port || address->port == packet->port);
+}
+
 /* A session's socket has its own ports; who looks for them has those that it last wrote. What has
- * other ports is the kernel's answer to one who was refused. */
+ * other ports is the kernel's reset to one who was refused, or leaves not. */
 struct omodel_outcome omodel_out(struct omodel *model, const struct omodel_packet *packet,
 				 __u64 now)
 {
@@ -243,8 +251,14 @@ struct omodel_outcome omodel_out(struct omodel *model, const struct omodel_packe
 	bool ported = packet->kind == OMODEL_PORTS || packet->kind == OMODEL_LATER;
 
 	outcome.reason = ONETIME_OTHER;
-	if (!ported || !address->made || !is_sockets(address, packet))
+	if (!ported)
 		return outcome;
+	if (!address->made || !is_sockets(address, packet)) {
+		if ((!packet->rst || packet->kind == OMODEL_LATER) &&
+		    !(address->made && is_aside(address, packet)))
+			outcome.reason = ONETIME_NOT_GIVEN;
+		return outcome;
+	}
 	outcome.reason = ONETIME_SENT;
 	keep(model, address, &outcome, now);
 	if (packet->kind == OMODEL_LATER || address->mode == ONETIME_AWARE)
