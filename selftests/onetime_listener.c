@@ -468,10 +468,10 @@ static void ended_meanwhile(void **state)
 	process_close(&process);
 }
 
-/* A command with what /proc/PID/stat separates its fields by. */
+/* A command with what /proc/PID/stat separates its fields by, and what a terminal obeys. */
 static void renamed(void)
 {
-	prctl(PR_SET_NAME, "a) S 1 (b c");
+	prctl(PR_SET_NAME, "a) S 1 (b c\n\xff\x1b");
 	servers_tcp(AF_INET6, true, 7060);
 }
 
@@ -492,7 +492,7 @@ static void odd_command(void **state)
 	plain = servers_start(one);
 	assert_int_equal(process_open((uint32_t)server.pid, &odd), 0);
 	assert_int_equal(process_open((uint32_t)plain.pid, &usual), 0);
-	assert_string_equal(odd.command, "a) S 1 (b c");
+	assert_string_equal(odd.command, "a) S 1 (b c???");
 	assert_in_range(odd.started, now_ticks() - 60 * sysconf(_SC_CLK_TCK), now_ticks());
 	assert_in_range(usual.started, odd.started, now_ticks());
 	process_close(&odd);

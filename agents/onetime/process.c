@@ -30,6 +30,15 @@ bool process_has_ended(const struct process *process)
 	return poll(&poller, 1, 0) == 1;
 }
 
+/* A process names itself, and its name goes to logs, terminals and JSON: printable ASCII. */
+static void set_command(struct process *process, const char *name)
+{
+	snprintf(process->command, sizeof(process->command), "%s", name);
+	for (char *c = process->command; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
 /* "PID (COMMAND) S ...": a command may hold parentheses and spaces. S is field 3, the start 22. */
 static int read_stat(struct process *process)
 {
@@ -51,7 +60,7 @@ static int read_stat(struct process *process)
 	if (!name || !rest)
 		return -ESRCH;
 	*rest++ = 0;
-	snprintf(process->command, sizeof(process->command), "%s", name + 1);
+	set_command(process, name + 1);
 	for (field = 3; field < 22 && rest; field++)
 		rest = strchr(rest + 1, ' ');
 	if (!rest)
