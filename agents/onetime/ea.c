@@ -142,21 +142,44 @@ static void make(struct onetime *o, struct pool *pool, struct batch *batch, __u3
 	}
 }
 
-/* Those that have no place in the queue are spent all the same. */
+/* One that is there already is another's and stays as it is: what was given out is forgotten then.
+ * (A batch takes no BPF_NOEXIST.) */
+static int put_one(struct onetime *o, struct ea_queue *q, const struct isthmus_addr *address,
+		   const struct onetime_addr *addr)
+{
+	int err = bpf_map_update_elem(o->map[MAP_ADDR], address, addr, BPF_NOEXIST);
+
+	if (err || push(q, address))
+		return err;
+	bpf_map_delete_elem(o->map[MAP_ADDR], address);
+	return -ENOSPC;
+}
+
+static const char *explain(int err)
+{
+	switch (err) {
+	case -E2BIG:
+		return "the table of addresses is full";
+	case -EEXIST:
+		return "one is in use already; is the state file an older copy?";
+	default:
+		return strerror(-err);
+	}
+}
+
+/* Those that find no place are spent all the same. */
 static uint32_t put(struct onetime *o, struct ea_queue *q, struct batch *batch)
 {
-	__u32 count = batch->count, done = 0;
+	uint32_t done = 0;
+	int err = 0;
 
-	int err = bpf_map_update_batch(o->map[MAP_ADDR], batch->address, batch->addr, &count, NULL);
-
+	while (done < batch->count && !err) {
+		err = put_one(o, q, &batch->address[done], &batch->addr[done]);
+		done += !err;
+	}
 	if (err && !q->told)
-		log_error("addresses for connects: %s",
-			  err == -E2BIG ? "the table of addresses is full" : strerror(-err));
+		log_error("addresses for connects: %s", explain(err));
 	q->told = err != 0;
-	while (done < count && push(q, &batch->address[done]))
-		done++;
-	for (__u32 i = done; i < count; i++)
-		bpf_map_delete_elem(o->map[MAP_ADDR], &batch->address[i]);
 	o->counter.eas += done;
 	return done;
 }
