@@ -278,7 +278,8 @@ struct place *place_named(struct onetime *o, const char *word, struct ask_error 
 	struct place *found = NULL;
 	unsigned int count = 0;
 
-	for (uint32_t i = 0; i < ONETIME_LISTENERS; i++) {
+	/* "" is no name, though that of listeners that have none */
+	for (uint32_t i = 0; i < ONETIME_LISTENERS && word[0]; i++) {
 		struct place *place = o->place[i];
 
 		if (!place || place->ending ||
