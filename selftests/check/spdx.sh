@@ -12,16 +12,39 @@ exempt() {
 	esac
 }
 
+wanted() { # FILE: sets licence
+	case $1 in
+	bpf/* | maps/* | *.bpf.c | *.bpf.h | selftests/assume/*.h | selftests/bench/lib/sessions.h)
+		licence="GPL-2.0-only OR BSD-2-Clause"
+		;;
+	*) licence="GPL-3.0-or-later" ;;
+	esac
+}
+
+# One process for each licence, not two for each file.
+named() { # LICENCE FILE...
+	local want=$1
+	shift
+	awk -v want="SPDX-License-Identifier: $want" '
+		function told() { if (name && !found) print name ": no line \047" want "\047" }
+		FNR == 1 { told(); name = FILENAME; found = 0 }
+		FNR <= 5 && (at = index($0, want)) && substr($0, at + length(want)) ~ /^( \*\/)?$/ { found = 1 }
+		FNR == 5 { nextfile }
+		END { told() }' "$@" /dev/null
+}
+
 faults() {
-	local file want
-	check_files '*' | while read -r file; do
+	local file licence
+	declare -A files=()
+	while read -r file; do
 		if exempt "$file"; then continue; fi
-		case $file in
-		bpf/* | maps/* | *.bpf.c | *.bpf.h | selftests/assume/*.h | selftests/bench/lib/sessions.h) want='GPL-2.0-only OR BSD-2-Clause' ;;
-		*) want='GPL-3.0-or-later' ;;
-		esac
-		head -n 5 "$file" | grep -qE "SPDX-License-Identifier: $want( \*/)?\$" ||
-			echo "$file: no line 'SPDX-License-Identifier: $want'"
+		wanted "$file"
+		files[$licence]+=$file$'\n'
+		[ -s "$file" ] || echo "$file: empty"
+	done < <(check_files '*')
+	for licence in "${!files[@]}"; do
+		mapfile -t list <<<"${files[$licence]%$'\n'}"
+		named "$licence" "${list[@]}"
 	done
 }
 
