@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # What isthmus-onetime has given out is not given out again: after a reboot, of which the state file is all
-# that stays; and with that lost too, what is in use goes on.
+# that stays; and with that lost too, what is in use goes on. With its unit's capabilities and as another
+# user it starts a second time, too.
 #
 #   client eth0 ───────────────── eth0 server
 #   2001:db8:1::2/64              2001:db8:1::1/64        pool 2001:db8:100::/64, listeners' addresses
@@ -12,6 +13,7 @@
 need jq python3
 LIB=$SELFTESTS/lib
 P=2001:db8:100:
+AS=()
 
 net_ns client server
 net_link client eth0 2001:db8:1::2/64 server eth0 2001:db8:1::1/64
@@ -37,7 +39,7 @@ story_end() {
 start() { # NAMESPACE OPTION...: its agent is AGENT
 	local at=$1
 	shift
-	spawn "$at" "$at.log" isthmus-onetime run --instance "$INSTANCE-$at" --state "$TMP/$at.db" --control "$TMP/$at.sock" "$@"
+	spawn "$at" "$at.log" "${AS[@]}" isthmus-onetime run --instance "$INSTANCE-$at" --state "$TMP/$at.db" --control "$TMP/$at.sock" "$@"
 	AGENT=$SPAWNED
 	wait_for 30 agent "$at" status
 }
@@ -78,6 +80,21 @@ equal "reboot: which is dead" "$(connect "$unused")" silent
 for _ in 1 2 3 4 5 6; do agent server give "$WEB"; done >"$TMP/more"
 equal "reboot: others are given" "$(sort "$TMP/given" "$TMP/more" | uniq -d | wc -l)" 0
 end "$AGENT"
+
+# ---- what its unit allows
+
+caps=$(sed -n 's/^CapabilityBoundingSet=//p' "$SELFTESTS/../agents/onetime/isthmus-onetime.service" | tr 'A-Z ' 'a-z,')
+AS=(setpriv --bounding-set "-all,${caps//cap_/+}" --inh-caps=-all)
+spawn server other.log python3 -c 'import os, socket, time; os.setuid(65534); s = socket.socket(socket.AF_INET6)
+s.bind(("::1", 8090)); s.listen(); time.sleep(300)'
+OTHER=$SPAWNED
+wait_for 30 listening server t 8090
+for i in 1 2; do
+	check "the unit's capabilities, as nobody: start $i" start server --user nobody
+	check "the unit's capabilities, as nobody: another user's server $i" agent server das "$OTHER" eth0 ${P}:2$i
+	end "$AGENT"
+done
+AS=()
 
 # ---- the state file is lost, and addresses come again
 
