@@ -59,7 +59,9 @@ static int check_words(const struct onetime_settings *wanted)
 
 /* ---- sysctls: a program's bind to an address that no device has */
 
-static int want_nonlocal(struct onetime_conf *conf, int version, uint8_t bit)
+/* Noted first: what was killed in between is taken back, too. */
+static int want_nonlocal(const struct onetime_pins *pins, struct onetime_conf *conf, int version,
+			 uint8_t bit)
 {
 	char name[32];
 	int value, err;
@@ -68,24 +70,22 @@ static int want_nonlocal(struct onetime_conf *conf, int version, uint8_t bit)
 	err = sysctl_read(name, &value);
 	if (err || value)
 		return err;
-	err = sysctl_write(name, 1);
+	conf->nonlocal |= bit;
+	err = onetime_conf_write(pins, conf) ?: sysctl_write(name, 1);
 	if (err)
 		return err;
 	notice("onetime: net.ipv%d.ip_nonlocal_bind was 0 and is 1 now, for clients' addresses "
 	       "are on no device; detach takes it back",
 	       version);
-	conf->nonlocal |= bit;
 	return 0;
 }
 
 int onetime_clients_allow(const struct onetime_pins *pins, struct onetime_conf *conf)
 {
-	int err = want_nonlocal(conf, 6, ONETIME_NONLOCAL_6);
+	int err = want_nonlocal(pins, conf, 6, ONETIME_NONLOCAL_6);
 
 	if (!err)
-		err = want_nonlocal(conf, 4, ONETIME_NONLOCAL_4);
-	if (!err)
-		err = onetime_conf_write(pins, conf);
+		err = want_nonlocal(pins, conf, 4, ONETIME_NONLOCAL_4);
 	return err ? complain(EXIT_FAILED,
 			      "onetime: ip_nonlocal_bind cannot be set: %s; set it with sysctl",
 			      strerror(-err))

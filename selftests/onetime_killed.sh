@@ -71,6 +71,14 @@ equal "10 killed detaches: the next one ends it" "$FAILED" 0
 equal "10 killed detaches: nothing remains" "$(remains)" ""
 silent "10 killed detaches"
 
+LASTS=200
+for _ in $(seq 10); do
+	again attach --dev eth0
+	killed client add --all
+	again detach
+done
+equal "10 killed client adds: detach takes all back" "$FAILED $(remains)" "0 "
+
 # ---- control
 
 check "control: without the guard they come" open_for_all
