@@ -79,6 +79,17 @@ refused "reboot: nor one that was not used" "used: .*given out before" agent ser
 equal "reboot: which is dead" "$(connect "$unused")" silent
 for _ in 1 2 3 4 5 6; do agent server give "$WEB"; done >"$TMP/more"
 equal "reboot: others are given" "$(sort "$TMP/given" "$TMP/more" | uniq -d | wc -l)" 0
+
+# ---- another pool with the number of one that is gone
+
+pending() { [ "$(agent server status --json | jq .pending)" = "$1" ]; }
+check "given out" pending 6
+loader server pool del 2001:db8:100::/64
+loader server pool add eth0 198.51.100.0/28
+check "a pool that is gone: what was given out of it is counted no more" wait_for 10 pending 0
+refused "its listener has no pool" "no-pool: .*pool has gone" agent server give "$WEB"
+loader server pool del 198.51.100.0/28
+loader server pool add eth0 2001:db8:100::/64
 end "$AGENT"
 
 # ---- what its unit allows

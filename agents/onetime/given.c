@@ -178,6 +178,26 @@ void given_remove(struct onetime *o, const struct isthmus_addr *address)
 	}
 }
 
+static bool has_pool(const struct onetime *o, const struct isthmus_addr *address)
+{
+	for (unsigned int i = 0; i < o->pool_count; i++)
+		if (prefix_has(&o->pool[i].prefix, address))
+			return true;
+	return false;
+}
+
+void given_sort_out(struct onetime *o)
+{
+	struct given *given, *next;
+
+	for (int i = 0; o->given && i < BUCKETS; i++)
+		for (given = LIST_FIRST(&o->given->given[i]); given; given = next) {
+			next = LIST_NEXT(given, next);
+			if (!has_pool(o, &given->address))
+				drop(o, given);
+		}
+}
+
 uint32_t given_count(const struct onetime *o)
 {
 	return o->given->count;

@@ -129,8 +129,9 @@ struct onetime {
 	struct counters *counters;
 	struct pool pool[ONETIME_POOLS];
 	unsigned int pool_count;
-	struct place *place[ONETIME_LISTENERS]; /* NULL: free */
-	uint32_t place_next;			/* so that a place is taken again late */
+	struct prefix numbered[ONETIME_POOLS + 1]; /* the pool that had this number last */
+	struct place *place[ONETIME_LISTENERS];	   /* NULL: free */
+	uint32_t place_next;			   /* so that a place is taken again late */
 	struct given_table *given;
 	struct ea_queue ea[2];
 	struct ask_server control;
@@ -184,6 +185,8 @@ struct place *place_new(struct onetime *o, struct process *process, const struct
 int place_write(struct onetime *o, struct place *place);
 /* Addresses that nobody has taken are dead from now on. */
 void place_end(struct onetime *o, struct place *place);
+/* Another pool has this number: listeners of the one before have none. */
+void places_leave_pool(struct onetime *o, uint32_t number);
 /* Nothing refers to it any more. */
 void place_free(struct onetime *o, struct place *place);
 /* Sockets that have closed while their process goes on. */
@@ -219,6 +222,8 @@ void given_close(struct onetime *o);
 int given_add(struct onetime *o, const struct isthmus_addr *address, uint32_t listener,
 	      const struct prefix *client);
 void given_remove(struct onetime *o, const struct isthmus_addr *address);
+/* Pools have changed: their addresses went with those that are gone. */
+void given_sort_out(struct onetime *o);
 uint32_t given_count(const struct onetime *o);
 /* The client's oldest of that listener, which is the youngest from now on; false: it has none. */
 bool given_oldest(struct onetime *o, const struct prefix *client, uint32_t listener,

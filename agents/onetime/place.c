@@ -63,6 +63,18 @@ void place_end(struct onetime *o, struct place *place)
 	log_info("listener %u, %s[%u], has ended", index, place->record.command, place->record.pid);
 }
 
+void places_leave_pool(struct onetime *o, uint32_t number)
+{
+	for (uint32_t i = 0; i < ONETIME_LISTENERS; i++) {
+		struct place *place = o->place[i];
+
+		if (!place || place->record.pool != number)
+			continue;
+		place->record.pool = 0;
+		place_write(o, place);
+	}
+}
+
 static void forget(struct place *place)
 {
 	if (place->ended)

@@ -97,6 +97,19 @@ static unsigned int read_map(struct onetime *o, struct pool *pools)
 	return count;
 }
 
+/* Numbers come again, and listeners know their pool by it. */
+static void note_numbers(struct onetime *o)
+{
+	for (unsigned int i = 0; i < o->pool_count; i++) {
+		const struct pool *pool = &o->pool[i];
+		struct prefix *last = &o->numbered[pool->record.number % (ONETIME_POOLS + 1)];
+
+		if (last->bits && !same_prefix(last, &pool->prefix))
+			places_leave_pool(o, pool->record.number);
+		*last = pool->prefix;
+	}
+}
+
 void pools_read(struct onetime *o)
 {
 	struct pool fresh[ONETIME_POOLS];
@@ -121,8 +134,11 @@ void pools_read(struct onetime *o)
 	}
 	memcpy(o->pool, fresh, count * sizeof(fresh[0]));
 	o->pool_count = count;
-	if (gone)
-		ea_sort_out(o);
+	note_numbers(o);
+	if (!gone)
+		return;
+	ea_sort_out(o);
+	given_sort_out(o);
 }
 
 /* ---- which */
