@@ -107,8 +107,8 @@ wait_for 30 listening client t 8080
 refused "das: no such process" "no-process: pid 999999" das 999999 eth0 ${P}:5
 refused "das: a process without a listening socket" "no-socket: .*no listening TCP socket" das "$AGENT" eth0 ${P}:5
 refused "das: a server of another network namespace" "other-network: .*another network namespace.*\[::\]:8080" das "$AWAY" eth0 ${P}:5
-refused "das: another port" "no-socket: .*fd 4 tcp \[::1\]:8080" das "$WEB" eth0 ${P}:5 --port 81
-refused "das: another descriptor" "no-socket: .*fd 4 tcp" das "$WEB" eth0 ${P}:5 --fd 9
+refused "das: another port" "no-socket: .*fd [0-9]+ tcp \[::1\]:8080" das "$WEB" eth0 ${P}:5 --port 81
+refused "das: another descriptor" "no-socket: .*fd [0-9]+ tcp" das "$WEB" eth0 ${P}:5 --fd 9
 refused "das: no such device" "no-device: .*eth7" das "$WEB" eth7 ${P}:5
 refused "das: another device" "no-pool: ${P}:5 is in no pool on lo" das "$WEB" lo ${P}:5
 refused "das: of no pool" "no-pool: 2001:db8:101::5" das "$WEB" eth0 2001:db8:101::5
@@ -145,7 +145,7 @@ agent das "$DNS" eth0 ${P}:d >/dev/null
 equal "UDP: the answer comes from the address that was asked" "$(datagram ${P}:d 53 2001:db8:1::2)" ${P}:d
 equal "UDP: another client" "$(datagram ${P}:d 53 2001:db8:1::3)" silent
 serve four.log tcp 127.0.0.1 8083
-refused "an IPv6 address for a server of IPv4" "family: .*needs a socket of IPv6: fd 3 tcp 127.0.0.1:8083" das "$SERVER" eth0 ${P}:e
+refused "an IPv6 address for a server of IPv4" "family: .*needs a socket of IPv6: fd [0-9]+ tcp 127.0.0.1:8083" das "$SERVER" eth0 ${P}:e
 serve dual.log tcp :: 8081
 DUAL=$SERVER
 agent das "$DUAL" eth0 198.51.100.5 >/dev/null
