@@ -89,7 +89,11 @@ may_claim(const struct __sk_buff *skb, const struct packet *p, const struct onet
 	return listener_is_there(addr->listener) ? ONETIME_CLAIMED : ONETIME_NO_LISTENER;
 }
 
-static __always_inline enum onetime_reason claim(const struct __sk_buff *skb,
+/*
+ * A TCP session has the port that its client chose. UDP has the listener's: another socket of this
+ * host could bind the client's choice at this address, and would be found before the listener.
+ */
+static __always_inline enum onetime_reason claim(struct __sk_buff *skb,
 						 const struct onetime_conf *conf,
 						 const struct packet *p, struct onetime_addr *addr,
 						 __u64 now_ns)
@@ -103,14 +107,16 @@ static __always_inline enum onetime_reason claim(const struct __sk_buff *skb,
 		return ONETIME_TAKEN;
 	addr->peer = p->flow.remote;
 	addr->peer_port = addr->wire_peer_port = p->flow.remote_port;
-	addr->port = addr->wire_port = p->flow.local_port;
+	addr->port = tcp ? p->flow.local_port : listener_port(addr);
+	addr->wire_port = p->flow.local_port;
 	addr->since_ns = now_ns;
 	addr->until_ns = now_ns + (tcp ? conf->claim_ns : conf->udp_ns);
 	state_taken(addr, tcp ? ONETIME_STATE_CLAIMED : ONETIME_STATE_LIVE);
-	if (!tcp)
-		udp_peer_note(addr->listener, &p->flow);
 	tell_claimed(p, addr, now_ns);
-	return ONETIME_CLAIMED;
+	if (tcp)
+		return ONETIME_CLAIMED;
+	udp_peer_note(addr->listener, &p->flow);
+	return port_in(skb, p, addr) ? ONETIME_SEND_FAILED : ONETIME_CLAIMED;
 }
 
 /* ---- later ones */

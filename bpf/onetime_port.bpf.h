@@ -94,8 +94,7 @@ static __always_inline int port_in(struct __sk_buff *skb, const struct packet *p
 
 /*
  * Has the session's socket sent this? What the kernel answers for no socket has other ports, and
- * must not become a reset of the session. An unconnected UDP socket sends from its own port,
- * whatever it was asked at.
+ * must not become a reset of the session.
  */
 static __always_inline bool port_is_sockets(const struct packet *p, const struct onetime_addr *addr)
 {
@@ -103,10 +102,7 @@ static __always_inline bool port_is_sockets(const struct packet *p, const struct
 		return false;
 	if (p->fragment == FRAGMENT_LATER)
 		return true;
-	if (p->flow.local_port != addr->peer_port)
-		return false;
-	return p->flow.remote_port == addr->port ||
-	       (addr->use == ONETIME_SSA && addr->proto == IPPROTO_UDP);
+	return p->flow.local_port == addr->peer_port && p->flow.remote_port == addr->port;
 }
 
 static __always_inline int port_out(struct __sk_buff *skb, const struct packet *p,

@@ -113,7 +113,7 @@ static __always_inline bool listener_is_there(__u32 index)
 	return true;
 }
 
-/* MANY, port aware: where clients must go. */
+/* Where clients must go if port aware; of UDP the port of its sessions. */
 static __always_inline __be16 listener_port(const struct onetime_addr *addr)
 {
 	__u32 index = addr->listener;

@@ -37,8 +37,9 @@
  * An EA's way: connect6 or sendmsg6 pops a RESERVED one: LIVE at once, CLOSING with its socket.
  *
  * Ports (III.C, table I): but for ONETIME_AWARE the session is found without them. The socket keeps
- * `port` and `peer_port`, those of the first packet; ingress writes these into each packet, and
- * egress those of the last packet that came (`wire_port`, `wire_peer_port`).
+ * `port` and `peer_port`, those of the first packet, but that UDP has the listener's port; ingress
+ * writes these into each packet, and egress those of the last packet that came (`wire_port`,
+ * `wire_peer_port`).
  *
  * Byte order: __be16 and addresses are wire order, everything else is the host's.
  * Time: nanoseconds of CLOCK_MONOTONIC (bpf_ktime_get_coarse_ns).
@@ -221,7 +222,7 @@ struct onetime_addr {
 	__u8 only_bits;		/* SSA: who may take it is in only/only_bits; 0 = all */
 	__u32 listener;		/* SSA, MANY: index of onetime_listener */
 	__u32 pool;		/* onetime_pool.number */
-	__be16 port, peer_port; /* the socket's; SSA before, if aware: the one to be used */
+	__be16 port, peer_port; /* the socket's; SSA before: of UDP or if aware its listener's */
 	__be16 wire_port, wire_peer_port; /* of the last packet that came */
 	struct isthmus_addr peer;	  /* the session's other end */
 	__u64 until_ns; /* ONETIME_UNTIL_CLOSE: a connected UDP client's, until its socket closes */

@@ -504,9 +504,27 @@ void ofix_refuses(struct ofix *fx, int reset, struct packet_spec spec, int reaso
 	assert_memory_equal(&now, &was, sizeof(now));
 }
 
+/* UDP: the port that the session, or the address before it, has (maps/onetime.h), whichever was
+ * asked. */
+static __u16 port_of(struct ofix *fx, const struct packet_spec *spec, int reason)
+{
+	bool ours = reason == ONETIME_CLAIMED || reason == ONETIME_SESSION;
+
+	if (!ours || spec->proto != IPPROTO_UDP)
+		return spec->dport;
+	return ntohs(ofix_addr(fx, &spec->dst).port);
+}
+
 void ofix_passes(struct ofix *fx, struct packet_spec spec, int reason)
 {
-	if (!ofix_spec_becomes(fx, OFIX_IN, spec, reason, OFIX_ALONE))
+	__u16 asked = spec.dport, port = port_of(fx, &spec, reason);
+	struct packet in, want;
+
+	ofix_frame(fx, OFIX_IN, &spec, &in);
+	spec.dport = port;
+	ofix_frame(fx, OFIX_IN, &spec, &want);
+	if (!ofix_becomes(fx, OFIX_IN, &in, reason, port == asked ? OFIX_ALONE : ONETIME_REWRITTEN,
+			  &want))
 		fail_msg("proto %d, flags %x", spec.proto, spec.flags);
 }
 

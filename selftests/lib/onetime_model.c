@@ -62,8 +62,14 @@ static void take(const struct omodel *model, struct omodel_address *address,
 	address->since = now;
 	address->until = now + (udp ? model->udp_ns : model->claim_ns);
 	address->peer = packet->peer;
-	address->port = address->wire_port = packet->port;
+	/* UDP keeps the listener's, and its first packet comes there. */
+	outcome->rewritten = udp && packet->port != address->port;
+	if (!udp)
+		address->port = packet->port;
+	address->wire_port = packet->port;
 	address->peer_port = address->wire_peer_port = packet->peer_port;
+	outcome->port = address->port;
+	outcome->peer_port = packet->peer_port;
 	outcome->told = true;
 	outcome->least = outcome->most = address->until;
 }
@@ -221,16 +227,13 @@ struct omodel_outcome omodel_in(struct omodel *model, const struct omodel_packet
 
 /* ---- what goes */
 
-/* A listener's answers come from its own port, whichever was asked: it is not connected. */
 static bool is_sockets(const struct omodel_address *address, const struct omodel_packet *packet)
 {
 	if (packet->peer != address->peer || packet->proto != address->proto)
 		return false;
 	if (packet->kind == OMODEL_LATER)
 		return true;
-	return packet->peer_port == address->peer_port &&
-	       (packet->port == address->port ||
-		(address->use == ONETIME_SSA && address->proto == IPPROTO_UDP));
+	return packet->peer_port == address->peer_port && packet->port == address->port;
 }
 
 /* A client's connected socket sends to somebody else. */
