@@ -70,10 +70,9 @@ set_up() {
 
 # ---- listeners and addresses
 
-# index PORT: of the registered listener.
-index() {
-	onetime s sockstat --json | jq -e ".sockets[] | select(.local | endswith(\":$1\")) | .listener"
-}
+# index PORT: of the listener that was registered last; one that has ended is listed until it is cleared away.
+declare -A LISTENER
+index() { onetime s sockstat --json | jq -e ".sockets[] | select(.pid == ${LISTENER[$1]}) | .listener"; }
 
 # pending COUNT PORT [ONLY]: NUMBER is the number of the first of so many new addresses.
 pending() {
@@ -84,6 +83,7 @@ pending() {
 numbers() { "$BENCH_TOOLS/connect" --numbers $POOL "$@"; } # NUMBER COUNT
 
 register() { # PID PORT
+	LISTENER[$2]=$1
 	in_ns once-s isthmus-onetime listen "$1" to_c --port "$2" --das-required --control "$TMP/s.sock" >/dev/null
 }
 
