@@ -47,6 +47,7 @@ static int setup(void **state)
 	close(fd);
 	memset(&settings, 0, sizeof(settings));
 	settings.number = 7;
+	error[0] = 0;
 	return 0;
 }
 
@@ -198,6 +199,118 @@ static void test_argument_errors(void **state)
 	assert_null(conf_find_file(2, none));
 }
 
+/* `path` is the preset file; none can be given by --config but what argv says. */
+static int load(int argc, char **argv)
+{
+	return conf_load(path, argc, argv, table, COUNT, &settings, error, sizeof(error));
+}
+
+static void test_load_preset(void **state)
+{
+	char *words[] = { "program", "--number", "9", "run", NULL };
+	char *bad[] = { "program", "--number", "11", NULL };
+
+	(void)state;
+	write_file("[main]\nname = preset\nnumber = 8\n");
+	assert_int_equal(load(4, words), 3);
+	assert_string_equal(settings.name, "preset");
+	assert_int_equal(settings.number, 9); /* the command line is over the file */
+	assert_int_equal(load(3, bad), -EINVAL);
+	assert_string_equal(error, "number: '11' is not a number from 5 to 10");
+	write_file("[main]\nnumber = 4\n");
+	assert_int_equal(load(4, words), -EINVAL);
+	assert_non_null(strstr(error, ":2: number: '4' is not a number from 5 to 10"));
+}
+
+/* A default stays where the preset file is not there; nor is there a word of complaint. */
+static void test_load_no_preset(void **state)
+{
+	char *words[] = { "program", "--name", "n", "run", NULL };
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(load(4, words), 3);
+	assert_string_equal(settings.name, "n");
+	assert_int_equal(settings.number, 7);
+	assert_int_equal(conf_load(NULL, 4, words, table, COUNT, &settings, error, sizeof(error)),
+			 3);
+	assert_string_equal(error, "");
+}
+
+/* Root reads all: somebody else looks, with root's number saved for the way back. */
+static void test_load_unreadable(void **state)
+{
+	char *none[] = { "program", NULL };
+	bool root = !getuid();
+	int without, named;
+	char *config[] = { "program", "--config", path, NULL };
+
+	(void)state;
+	write_file("[main]\nnumber = 8\n");
+	chmod(path, 0);
+	assert_false(root && setresuid(65534, 65534, 0));
+	without = load(1, none);
+	named = load(3, config);
+	assert_false(root && setresuid(0, 0, 0));
+	assert_int_equal(without, 1); /* as if it were not there */
+	assert_int_equal(settings.number, 7);
+	assert_int_equal(named, -EINVAL); /* but what is asked for must be read */
+	assert_non_null(strstr(error, ": Permission denied"));
+	chmod(path, 0600);
+	assert_int_equal(load(1, none), 1); /* the control */
+	assert_int_equal(settings.number, 8);
+}
+
+static void test_load_config(void **state)
+{
+	char *missing[] = { "program", "--config", "/nonexistent/file", NULL };
+	char *config[] = { "program", "--config", path, "--name=n", NULL };
+
+	(void)state;
+	write_file("[main]\nname = preset\nnumber = 8\n");
+	assert_int_equal(load(3, missing), -EINVAL); /* the preset file is no second choice */
+	assert_string_equal(error, "/nonexistent/file: No such file or directory");
+	assert_null(settings.name);
+	assert_int_equal(settings.number, 7);
+	assert_int_equal(conf_load("/nonexistent/preset", 4, config, table, COUNT, &settings, error,
+				   sizeof(error)),
+			 4);
+	assert_string_equal(settings.name, "n");
+	assert_int_equal(settings.number, 8);
+}
+
+/* --config comes before the preset file. */
+static void test_load_order(void **state)
+{
+	char other[] = "/tmp/conf-test-XXXXXX";
+	char *config[] = { "program", "--config", other, NULL };
+	int fd = mkstemp(other), first;
+
+	(void)state;
+	assert_true(fd >= 0);
+	write_file("[main]\nname = preset\nnumber = 8\n");
+	assert_int_equal(write(fd, "[main]\nnumber = 6\n", 18), 18);
+	close(fd);
+	first = load(3, config);
+	unlink(other);
+	assert_int_equal(first, 3);
+	assert_int_equal(settings.number, 6);
+	assert_null(settings.name);
+}
+
+static void test_load_options(void **state)
+{
+	char *word[] = { "program", "--number", "9", "run", NULL };
+
+	(void)state;
+	assert_int_equal(conf_load_options(4, word, table, COUNT, &settings, error, sizeof(error)),
+			 -EINVAL);
+	assert_string_equal(error, "'run' is not an option; see --help");
+	assert_int_equal(conf_load_options(3, word, table, COUNT, &settings, error, sizeof(error)),
+			 0);
+	assert_int_equal(settings.number, 9);
+}
+
 static void test_secret(void **state)
 {
 	char secret[16] = "unchanged";
@@ -245,8 +358,20 @@ static void test_log(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(file),	 TEST(file_errors),	TEST(long_line), TEST(no_file),
-		TEST(arguments), TEST(argument_errors), TEST(secret),	 TEST(log),
+		TEST(file),
+		TEST(file_errors),
+		TEST(long_line),
+		TEST(no_file),
+		TEST(arguments),
+		TEST(argument_errors),
+		TEST(load_preset),
+		TEST(load_no_preset),
+		TEST(load_unreadable),
+		TEST(load_config),
+		TEST(load_order),
+		TEST(load_options),
+		TEST(secret),
+		TEST(log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,25 +120,17 @@ static int fill_in(struct settings *settings)
 
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
 	struct settings fresh;
-	int rc = 0;
+	int rc;
 
 	set_defaults(&fresh);
-	if (!file && !access(BROKER_CONFIG, R_OK))
-		file = BROKER_CONFIG;
-	if (file)
-		rc = conf_read(file, settings_table, settings_count, &fresh, error, error_len);
-	if (!rc)
-		rc = conf_arguments(argc, argv, settings_table, settings_count, &fresh, error,
-				    error_len);
-	if (rc >= 0 && fill_in(&fresh)) {
-		snprintf(error, error_len, "out of memory");
-		rc = -EINVAL;
-	}
+	rc = conf_load(BROKER_CONFIG, argc, argv, settings_table, settings_count, &fresh, error,
+		       error_len);
+	if (rc >= 0 && fill_in(&fresh))
+		rc = conf_no_memory(error, error_len);
 	if (rc < 0) {
 		settings_free(&fresh);
-		return -EINVAL;
+		return rc;
 	}
 	*settings = fresh;
 	return rc;

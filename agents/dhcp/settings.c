@@ -130,29 +130,10 @@ void client_settings_default(struct client_settings *s)
 	s->log_level = strdup("info");
 }
 
-static int settings_read(int argc, char **argv, const struct conf_option *table, size_t count,
-			 void *settings, char *error, size_t error_len)
-{
-	const char *file = conf_find_file(argc, argv);
-	int err = 0;
-
-	if (file)
-		err = conf_read(file, table, count, settings, error, error_len);
-	if (!err)
-		err = conf_arguments(argc, argv, table, count, settings, error, error_len);
-	if (err < 0)
-		return err;
-	if (err < argc) {
-		snprintf(error, error_len, "'%s' is not an option; see --help", argv[err]);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 int server_settings_read(int argc, char **argv, struct server_settings *s, char *error,
 			 size_t error_len)
 {
-	int err = settings_read(argc, argv, server_table, server_count, s, error, error_len);
+	int err = conf_load_options(argc, argv, server_table, server_count, s, error, error_len);
 
 	if (err)
 		return err;
@@ -166,7 +147,7 @@ int server_settings_read(int argc, char **argv, struct server_settings *s, char 
 int client_settings_read(int argc, char **argv, struct client_settings *s, char *error,
 			 size_t error_len)
 {
-	int err = settings_read(argc, argv, client_table, client_count, s, error, error_len);
+	int err = conf_load_options(argc, argv, client_table, client_count, s, error, error_len);
 
 	if (!err && !s->device) {
 		snprintf(error, error_len, "--device DEVICE is needed");

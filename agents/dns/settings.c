@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "settings.h"
 #include "wire.h"
@@ -115,22 +114,14 @@ static int read_prefixes(const struct conf_list *list, struct prefix *prefixes, 
 
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
 	struct settings fresh;
-	int rc = 0;
+	int rc;
 
 	set_defaults(&fresh);
-	if (!file && !access(DNS_CONFIG, R_OK))
-		file = DNS_CONFIG;
-	if (file)
-		rc = conf_read(file, settings_table, settings_count, &fresh, error, error_len);
-	if (!rc)
-		rc = conf_arguments(argc, argv, settings_table, settings_count, &fresh, error,
-				    error_len);
-	if (rc >= 0 && fill_in(&fresh)) {
-		snprintf(error, error_len, "out of memory");
-		rc = -EINVAL;
-	}
+	rc = conf_load(DNS_CONFIG, argc, argv, settings_table, settings_count, &fresh, error,
+		       error_len);
+	if (rc >= 0 && fill_in(&fresh))
+		rc = conf_no_memory(error, error_len);
 	if (rc >= 0 && (read_prefixes(&fresh.initiators, fresh.initiators_list,
 				      &fresh.initiators_count, "initiators", error, error_len) ||
 			read_prefixes(&fresh.subnet_from, fresh.subnet_from_list,
@@ -138,7 +129,7 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
 		rc = -EINVAL;
 	if (rc < 0) {
 		settings_free(&fresh);
-		return -EINVAL;
+		return rc;
 	}
 	*settings = fresh;
 	return rc;

@@ -1,9 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "settings.h"
 
@@ -61,24 +56,16 @@ static int fill_in(struct settings *s)
 
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
 	struct settings fresh = { 0 };
-	int rc = 0;
+	int rc;
 
-	if (!file && !access(GATEWAY_CONFIG, R_OK))
-		file = GATEWAY_CONFIG;
-	if (file)
-		rc = conf_read(file, settings_table, settings_count, &fresh, error, error_len);
-	if (!rc)
-		rc = conf_arguments(argc, argv, settings_table, settings_count, &fresh, error,
-				    error_len);
-	if (rc >= 0 && fill_in(&fresh)) {
-		snprintf(error, error_len, "out of memory");
-		rc = -EINVAL;
-	}
+	rc = conf_load(GATEWAY_CONFIG, argc, argv, settings_table, settings_count, &fresh, error,
+		       error_len);
+	if (rc >= 0 && fill_in(&fresh))
+		rc = conf_no_memory(error, error_len);
 	if (rc < 0) {
 		settings_free(&fresh);
-		return -EINVAL;
+		return rc;
 	}
 	*settings = fresh;
 	return rc;

@@ -288,6 +288,12 @@ const char *conf_find_file(int argc, char **argv)
 	return NULL;
 }
 
+int conf_no_memory(char *error, size_t error_len)
+{
+	snprintf(error, error_len, "out of memory");
+	return -EINVAL;
+}
+
 /* The table as getopt_long(3) wants it; val is the index into the table plus one. */
 static struct option *long_options(const struct conf_option *table, size_t count)
 {
@@ -313,10 +319,8 @@ int conf_arguments(int argc, char **argv, const struct conf_option *table, size_
 	struct option *options = long_options(table, count);
 	int index, rc;
 
-	if (!options) {
-		snprintf(error, error_len, "out of memory");
-		return -EINVAL;
-	}
+	if (!options)
+		return conf_no_memory(error, error_len);
 	g.error = error;
 	g.error_len = error_len;
 	optind = 0; /* start anew: a program may call this more than once */
@@ -334,6 +338,32 @@ int conf_arguments(int argc, char **argv, const struct conf_option *table, size_
 	free(options);
 	rc = finish(&g, settings);
 	return rc ? rc : optind;
+}
+
+int conf_load(const char *preset_file, int argc, char **argv, const struct conf_option *table,
+	      size_t count, void *settings, char *error, size_t error_len)
+{
+	const char *file = conf_find_file(argc, argv);
+
+	if (!file && preset_file && !access(preset_file, R_OK))
+		file = preset_file;
+	if (file && conf_read(file, table, count, settings, error, error_len))
+		return -EINVAL;
+	return conf_arguments(argc, argv, table, count, settings, error, error_len);
+}
+
+int conf_load_options(int argc, char **argv, const struct conf_option *table, size_t count,
+		      void *settings, char *error, size_t error_len)
+{
+	int first = conf_load(NULL, argc, argv, table, count, settings, error, error_len);
+
+	if (first < 0)
+		return first;
+	if (first < argc) {
+		snprintf(error, error_len, "'%s' is not an option; see --help", argv[first]);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 void conf_help(const struct conf_option *table, size_t count)

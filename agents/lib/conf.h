@@ -45,6 +45,20 @@ int conf_read(const char *path, const struct conf_option *table, size_t count, v
 int conf_arguments(int argc, char **argv, const struct conf_option *table, size_t count,
 		   void *settings, char *error, size_t error_len);
 const char *conf_find_file(int argc, char **argv); /* the word after --config, or NULL */
+
+/*
+ * Both: the file that --config names, else `preset_file` if it is there and may be read (NULL: no
+ * file then), and over it the command line. Returns the index of the first other word, or -EINVAL
+ * with a message in error: settings may then hold what the file said, and are the caller's to free.
+ */
+int conf_load(const char *preset_file, int argc, char **argv, const struct conf_option *table,
+	      size_t count, void *settings, char *error, size_t error_len);
+/* The same without a preset file, of a program that takes options only: 0 or -EINVAL. */
+int conf_load_options(int argc, char **argv, const struct conf_option *table, size_t count,
+		      void *settings, char *error, size_t error_len);
+/* -EINVAL, and says in error that memory ran out: for what is filled in after conf_load(). */
+int conf_no_memory(char *error, size_t error_len);
+
 void conf_help(const struct conf_option *table, size_t count);
 /* Where an option was not given. 0 or -ENOMEM. The path: DIRECTORY/STEM[-INSTANCE].SUFFIX. */
 int conf_default(char **field, const char *value);

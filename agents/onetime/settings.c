@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../../maps/onetime.h"
 #include "settings.h"
@@ -131,7 +130,6 @@ static int fill_in(struct settings *s)
 
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
 	struct settings fresh = {
 		.eas = 4096,
 		.journal_days = 30,
@@ -142,22 +140,15 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
 		.dns_pending = 256,
 		.fd = SETTINGS_NO_FD,
 	};
-	int rc = 0;
+	int rc;
 
-	if (!file && !access(ONETIME_CONFIG, R_OK))
-		file = ONETIME_CONFIG;
-	if (file)
-		rc = conf_read(file, settings_table, settings_count, &fresh, error, error_len);
-	if (!rc)
-		rc = conf_arguments(argc, argv, settings_table, settings_count, &fresh, error,
-				    error_len);
-	if (rc >= 0 && fill_in(&fresh)) {
-		snprintf(error, error_len, "out of memory");
-		rc = -EINVAL;
-	}
+	rc = conf_load(ONETIME_CONFIG, argc, argv, settings_table, settings_count, &fresh, error,
+		       error_len);
+	if (rc >= 0 && fill_in(&fresh))
+		rc = conf_no_memory(error, error_len);
 	if (rc < 0) {
 		settings_free(&fresh);
-		return -EINVAL;
+		return rc;
 	}
 	*settings = fresh;
 	return rc;

@@ -151,7 +151,6 @@ static void reload(void *arg)
 
 static int read_settings(struct settings *settings, int argc, char **argv)
 {
-	const char *file = conf_find_file(argc, argv);
 	char error[256];
 	int index;
 
@@ -161,11 +160,7 @@ static int read_settings(struct settings *settings, int argc, char **argv)
 				       .udp_clients = 1024,
 				       .log = strdup("stderr"),
 				       .log_level = strdup("info") };
-	if (file && conf_read(file, options, OPTIONS, settings, error, sizeof(error))) {
-		fprintf(stderr, "isthmus-peer: %s\n", error);
-		return 2;
-	}
-	index = conf_arguments(argc, argv, options, OPTIONS, settings, error, sizeof(error));
+	index = conf_load(NULL, argc, argv, options, OPTIONS, settings, error, sizeof(error));
 	if (index < 0) {
 		fprintf(stderr, "isthmus-peer: %s\n", error);
 		return 2;

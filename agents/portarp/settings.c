@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,19 +76,6 @@ const char *settings_state_path(const struct settings *settings, char *path, siz
 
 int settings_read(int argc, char **argv, struct settings *settings, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
-	int rc = 0;
-
-	if (file)
-		rc = conf_read(file, settings_table, settings_count, settings, error, error_len);
-	if (!rc)
-		rc = conf_arguments(argc, argv, settings_table, settings_count, settings, error,
-				    error_len);
-	if (rc < 0)
-		return rc;
-	if (rc < argc) {
-		snprintf(error, error_len, "'%s' is not an option; see --help", argv[rc]);
-		return -EINVAL;
-	}
-	return 0;
+	return conf_load_options(argc, argv, settings_table, settings_count, settings, error,
+				 error_len);
 }

@@ -102,19 +102,8 @@ static int check(const struct settings *settings, char *error, size_t error_len)
 
 int settings_read(int argc, char **argv, struct settings *settings, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
-	int err = 0;
+	int err = conf_load_options(argc, argv, settings_table, settings_count, settings, error,
+				    error_len);
 
-	if (file)
-		err = conf_read(file, settings_table, settings_count, settings, error, error_len);
-	if (!err)
-		err = conf_arguments(argc, argv, settings_table, settings_count, settings, error,
-				     error_len);
-	if (err < 0)
-		return err;
-	if (err < argc) {
-		snprintf(error, error_len, "'%s' is not an option; see --help", argv[err]);
-		return -EINVAL;
-	}
-	return check(settings, error, error_len);
+	return err ? err : check(settings, error, error_len);
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../../maps/waypoint.h"
 #include "../lib/address.h"
@@ -71,24 +70,16 @@ static int fill_in(struct settings *s)
 
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len)
 {
-	const char *file = conf_find_file(argc, argv);
 	struct settings fresh = { .wait_ms = WAYPOINT_WAIT_MS };
-	int rc = 0;
+	int rc;
 
-	if (!file && !access(WAYPOINT_CONFIG, R_OK))
-		file = WAYPOINT_CONFIG;
-	if (file)
-		rc = conf_read(file, settings_table, settings_count, &fresh, error, error_len);
-	if (!rc)
-		rc = conf_arguments(argc, argv, settings_table, settings_count, &fresh, error,
-				    error_len);
-	if (rc >= 0 && fill_in(&fresh)) {
-		snprintf(error, error_len, "out of memory");
-		rc = -EINVAL;
-	}
+	rc = conf_load(WAYPOINT_CONFIG, argc, argv, settings_table, settings_count, &fresh, error,
+		       error_len);
+	if (rc >= 0 && fill_in(&fresh))
+		rc = conf_no_memory(error, error_len);
 	if (rc < 0) {
 		settings_free(&fresh);
-		return -EINVAL;
+		return rc;
 	}
 	*settings = fresh;
 	return rc;
