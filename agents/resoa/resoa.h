@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * isthmus-resoa: the client's daemon. Programs run in a namespace A whose sockets are the kernel's
+ * own; their far ends are this daemon's, in a namespace W where every address is local
+ * (maps/resoa.h). What a program calls comes as an event, goes to the server as an EP message
+ * (agents/lib/ep.h), and its answer is played back as the network would: a SYN-ACK, a RST, ICMP.
+ *
+ *   net.c      the namespaces, addresses and routes        syn.c     connects that wait
+ *   program.c  loads the BPF programs, drains the ring      tcp.c     relays a connection's bytes
+ *   server.c   the LHP connection, registration             udp.c     datagrams, groups, ICMP errors
+ *   rsock.c    the tables of sockets                        notify.c  bind() of programs under `run`
+ *   frame.c    RST and ICMP, byte by byte                   gone.c    sockets that ended
+ *   option.c   set and get of options                       run.c     run, shell
+ */
+#ifndef ISTHMUS_RESOA_H
+#define ISTHMUS_RESOA_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "../../maps/resoa.h"
+#include "../lib/ep.h"
+#include "../lib/lhp.h"
+#include "settings.h"
+
+struct resoa;
+struct rsock;
+
+/* ---- net.c */
+enum net_place { NET_HOME, NET_A, NET_W };
+
+struct net {
+	int ns[3];		 /* descriptors of the namespaces, by enum net_place */
+	uint64_t cookie[3];	 /* of the namespaces */
+	unsigned int e0, w0;	 /* ifindex in A and in W */
+	int packet_a, packet_w;	 /* AF_PACKET, to send frames on e0 and w0 */
+	uint8_t mac[6];		 /* of both ends */
+};
+
+/* Makes A and W as the server has told (REGISTERED). 0, or a negative errno and a line in error. */
+int net_open(struct net *net, const struct settings *settings, const json_t *registered, char *error,
+	     size_t error_len);
+int net_change(struct net *net, const json_t *changed);
+void net_close(struct net *net);
+/* The thread's namespace: the daemon is in W except where it says otherwise. */
+int net_enter(const struct net *net, enum net_place place);
+/* A socket made in a place; the thread stays where it is. -errno. */
+int net_socket(const struct net *net, enum net_place place, int family, int type, int proto);
+
+/* ---- program.c */
+struct program;
+struct program *program_load(struct resoa *resoa, char *error, size_t error_len);
+void program_free(struct program *program);
+/* Takes every event that is there: before data is forwarded, for events come before bytes. */
+void program_drain(struct program *program);
+int program_held(struct program *program, const struct resoa_syn *syn, enum resoa_held_state state);
+void program_unheld(struct program *program, const struct resoa_syn *syn);
+int program_world(struct program *program, enum resoa_slot slot, int fd);
+int program_port(struct program *program, const struct resoa_port_key *key, bool granted);
+void program_count(struct program *program, struct isthmus_count counts[RESOA_REASON_COUNT]);
+
+/* ---- rsock.c: one socket that the server has, too */
+enum rsock_kind { RSOCK_CONNECT, RSOCK_INCOMING, RSOCK_LISTENER, RSOCK_UDP, RSOCK_BIND };
+
+struct rsock {
+	uint32_t id;
+	uint8_t kind;	/* enum rsock_kind */
+	uint8_t family; /* 4, 6 */
+	uint8_t proto;
+	bool server_knows; /* a message of this rsockID was sent or came: CLOSE is due */
+	uint64_t cookie;   /* of the program's socket, 0: not known */
+	struct resoa_names names;
+	struct resoa *resoa;
+	void *state; /* struct tcp, struct syn, struct udp: of its kind's file */
+	struct rsock *by_id, *by_names, *by_cookie; /* chains of the tables */
+};
+
+struct rsocks;
+struct rsocks *rsocks_new(void);
+void rsocks_free(struct rsocks *rsocks);
+/* id 0: a new one of the client's. NULL without memory or at the limit. */
+struct rsock *rsock_new(struct resoa *resoa, uint32_t id, enum rsock_kind kind);
+void rsock_set_names(struct rsock *rsock, const struct resoa_names *names);
+void rsock_set_cookie(struct rsock *rsock, uint64_t cookie);
+struct rsock *rsock_of_id(struct resoa *resoa, uint32_t id);
+struct rsock *rsock_of_names(struct resoa *resoa, uint8_t proto, const struct resoa_names *names);
+struct rsock *rsock_of_cookie(struct resoa *resoa, uint64_t cookie);
+/* Forgets it here; tells the server: error 0 = CLOSE, else RESET; -1: the server knows. */
+void rsock_end(struct rsock *rsock, int error);
+void rsock_each(struct resoa *resoa, void (*each)(struct rsock *rsock, void *arg), void *arg);
+
+/* ---- frame.c: what the network would say about a packet of A; bytes are whole frames */
+size_t frame_rst(const uint8_t *syn, size_t len, uint8_t *out);
+size_t frame_icmp(const uint8_t *packet, size_t len, uint8_t type, uint8_t code, uint32_t info,
+		  uint8_t *out);
+/* A datagram of A, as ICMP quotes it. */
+size_t frame_datagram(const struct net *net, const struct ep_name *from, const struct ep_name *to,
+		      const void *payload, size_t len, uint8_t *out);
+/* Makes a SYN's checksum, which the kernel had left to the device. */
+void frame_checksum(uint8_t *frame, size_t len);
+#define FRAME_MAX 1514
+
+/* ---- what events and messages go to; each returns without blocking */
+void syn_event(struct resoa *resoa, const struct resoa_event *event);
+void syn_message(struct rsock *rsock, const struct ep_message *message); /* RESULT of CONNECT */
+int syn_listen(struct resoa *resoa);	 /* the two listening sockets of W */
+void tcp_event_read(struct resoa *resoa, const struct resoa_event *event);
+void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event);
+void tcp_message(struct rsock *rsock, const struct ep_message *message);
+void tcp_incoming(struct rsock *listener, const struct ep_message *message);
+/* The far end of a program's connection: fd is a connected socket of W. */
+int tcp_start(struct rsock *rsock, int fd);
+void tcp_writable(struct resoa *resoa); /* the LHP has room again */
+int udp_open(struct resoa *resoa);
+void udp_event_bound(struct resoa *resoa, const struct resoa_event *event);
+void udp_message(struct rsock *rsock, const struct ep_message *message);
+void option_event(struct resoa *resoa, const struct resoa_event *event);
+/* Options that were set before the rsockID was known to the server: sends them, in order. */
+void option_send(struct rsock *rsock);
+int gone_open(struct resoa *resoa); /* SKNLGRP_INET*_DESTROY of A */
+/* BIND of a program's socket: done() with 0 or an errno, maybe from inside. */
+typedef void (*bind_done)(struct resoa *resoa, int error, void *arg);
+void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, bool reuse,
+	      bind_done done, void *arg);
+void bind_event(struct resoa *resoa, const struct resoa_event *event); /* BOUND */
+void bind_gone(struct resoa *resoa, uint8_t proto, uint8_t family, __be16 port);
+void bind_message(struct rsock *rsock, const struct ep_message *message);
+struct notify;
+/* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
+int notify_add(struct resoa *resoa, int listener);
+
+/* The daemon. */
+struct resoa {
+	struct event_base *base;
+	const struct settings *settings;
+	struct lhp_identity identity;
+	struct net net;
+	struct program *program;
+	struct lhp *lhp; /* NULL: not registered */
+	json_t *registered;
+	struct rsocks *rsocks;
+	uint64_t refused[8]; /* why calls failed here: see status.c */
+};
+
+int resoa_daemon(const struct settings *settings);	       /* main loop: an exit code */
+int resoa_run(const struct settings *settings, char **words); /* run, shell */
+int resoa_ask(const struct settings *settings, int argc, char **argv); /* show, stats, status */
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * isthmus-resoad: the server. It has the addresses; clients' calls come as EP messages
+ * (agents/lib/ep.h) and are made here, on sockets of its own.
+ *
+ *   registry.c  which clients there are, their keys, addresses, ports, limits (registry.h)
+ *   client.c    one registered client: its rsockIDs, limits, end
+ *   export.c    addresses, routes and files that clients are told
+ *   port.c      whose each port is                    listen.c  listeners, INCOMING
+ *   tcp.c       a connection: connect, bytes, credit   fin.c     R10: the gate of a peer's FIN
+ *   udp.c       datagrams, ICMP errors, groups         option.c  options, checked
+ *   policy.c    which destinations and options a client may use
+ */
+#ifndef ISTHMUS_RESOAD_H
+#define ISTHMUS_RESOAD_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "../../maps/resoa.h"
+#include "../lib/ep.h"
+#include "../lib/lhp.h"
+#include "../lib/prefix.h"
+#include "settings.h"
+
+struct resoad;
+struct client;
+
+/* ---- registry.c: the file of clients; one section each */
+#define REGISTRY_RULES	 32
+#define REGISTRY_GRANTED 32
+
+struct rule {
+	bool allow;
+	uint8_t proto; /* 0 = any */
+	struct prefix to;
+	uint16_t low, high; /* ports, host order */
+};
+
+struct client_conf {
+	struct lhp_identity identity;
+	struct isthmus_addr address[2]; /* IPv4 mapped, IPv6; unspecified = the server's own */
+	bool own_address;		/* 1-to-1: nobody else's; all ports are the client's */
+	bool dhcp;			/* 1-to-1, IPv4 address by DHCP for `mac` */
+	uint8_t mac[6];
+	uint16_t port_low, port_high;		    /* leased block, host order */
+	uint16_t granted[REGISTRY_GRANTED];	    /* single ports that only this client may bind */
+	unsigned int granted_count;
+	unsigned int sockets;	  /* at most, at one time */
+	uint64_t rate;		  /* bytes/s, 0 = no limit */
+	uint64_t bytes;		  /* in all until the daemon's end, 0 = no limit */
+	bool any_port;		  /* may bind any free port */
+	struct rule rules[REGISTRY_RULES];
+	unsigned int rule_count; /* first match; none = allowed */
+};
+
+struct registry;
+struct registry *registry_read(const char *path, const struct settings *settings, char *error,
+			       size_t error_len);
+void registry_free(struct registry *registry);
+const struct client_conf *registry_find(const struct registry *registry, const char *name);
+
+/* ---- client.c */
+enum sock_kind { SOCK_NEW, SOCK_BOUND, SOCK_CONNECTING, SOCK_CONNECTED, SOCK_LISTENER, SOCK_UDP };
+
+/* One rsockID. */
+struct sock {
+	uint32_t id;
+	uint8_t kind; /* enum sock_kind */
+	uint8_t family, proto;
+	int fd; /* -1: none yet */
+	uint64_t cookie;
+	struct ep_name local, remote;
+	struct client *client;
+	struct event *event;
+	void *state; /* struct tcp, struct udp: of its kind's file */
+	struct sock *next, *by_cookie;
+};
+
+struct client {
+	struct resoad *resoad;
+	const struct client_conf *conf;
+	struct lhp *lhp;
+	struct sock *table[256]; /* by id */
+	unsigned int socks;
+	uint32_t next_id; /* of connections that come: EP_OF_SERVER | next_id */
+	uint64_t bytes_in, bytes_out, refused;
+	struct client *next;
+};
+
+void client_accepted(struct lhp *lhp, void *arg); /* lhp_accepted */
+struct sock *sock_new(struct client *client, uint32_t id); /* NULL: at a limit; RESET was sent */
+struct sock *sock_find(struct client *client, uint32_t id);
+struct sock *sock_of_cookie(struct resoad *resoad, uint64_t cookie);
+void sock_set_fd(struct sock *sock, int fd);
+/* Forgets it and closes its socket. error: 0 CLOSE, else RESET is sent; -1: the client knows. */
+void sock_end(struct sock *sock, int error);
+void sock_result(struct sock *sock, int error); /* RESULT with the socket's local name */
+/* Token bucket and total: how many of `want` bytes may go now; a retry is arranged if fewer. */
+size_t client_allowance(struct client *client, size_t want);
+
+/* ---- the rest: messages by type */
+void tcp_connect(struct sock *sock, const struct ep_message *message);
+void tcp_message(struct sock *sock, const struct ep_message *message); /* DATA ... CLOSE, ACCEPTED */
+int tcp_start(struct sock *sock); /* fd is connected: bytes flow within credit */
+void tcp_writable(struct client *client);
+void tcp_end(struct sock *sock);
+void listen_message(struct sock *sock, const struct ep_message *message);
+void listen_end(struct sock *sock);
+void udp_message(struct sock *sock, const struct ep_message *message);
+void udp_end(struct sock *sock);
+void option_message(struct sock *sock, const struct ep_message *message); /* OPTION, ASK */
+/* Those that were told before the socket was made are applied by sock_set_fd(). */
+void option_apply(struct sock *sock);
+bool policy_allows(const struct client_conf *conf, uint8_t proto, const struct ep_name *to);
+
+/* ---- port.c: exclusive between clients. 0 or -EADDRINUSE, -EACCES. */
+int port_take(struct client *client, const struct ep_name *name, bool reuse);
+void port_release(struct client *client, const struct ep_name *name);
+void port_release_all(struct client *client);
+void bind_message(struct sock *sock, const struct ep_message *message);
+
+/* ---- fin.c */
+struct fin;
+struct fin *fin_load(struct resoad *resoad, char *error, size_t error_len);
+void fin_free(struct fin *fin);
+int fin_arm(struct fin *fin, int fd); /* a listener, or before connect() */
+/* The client has all bytes: the peer's FIN is let in. */
+void fin_open(struct fin *fin, struct sock *sock);
+void tcp_fin(struct sock *sock, uint64_t at); /* the peer has ended after so many bytes */
+void fin_count(struct fin *fin, struct isthmus_count counts[RESOA_REASON_COUNT]);
+
+/* ---- export.c */
+json_t *export_registered(struct resoad *resoad, struct client *client); /* REGISTERED's body */
+int export_watch(struct resoad *resoad); /* CHANGED when routes or addresses do */
+
+struct resoad {
+	struct event_base *base;
+	const struct settings *settings;
+	struct registry *registry;
+	struct client *clients;
+	struct fin *fin;
+	struct sock *by_cookie[4096];
+};
+
+int resoad_run(const struct settings *settings); /* an exit code */
+
+#endif
