@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-DATAPATHS := splice portarp waypoint gateway onetime
-AGENTS    := broker translator peer dns portarp dhcp waypoint gateway onetime
+DATAPATHS := splice portarp waypoint gateway onetime resoa
+AGENTS    := broker translator peer dns portarp dhcp waypoint gateway onetime resoa resoad
 
 # make demo | demo-portarp | demo-waypoint | demo-onetime | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean
 # V=1 shows commands, SAN=1 builds with ASan and UBSan, CC=clang builds userspace with clang.

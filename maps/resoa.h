@@ -4,8 +4,8 @@
  *
  * The client's daemon has two network namespaces, joined by a veth pair. In A (`e0`) are the
  * programs, whose sockets are the kernel's own; it has the server's addresses. In W (`w0`) every
- * address is local, and the daemon's sockets there are the far ends of A's. So a call on a socket of
- * A is seen by these programs, told by an event, and asked of the server by the daemon.
+ * address is local, and the daemon's sockets there are the far ends of A's. So a call on a socket
+ * of A is seen by these programs, told by an event, and asked of the server by the daemon.
  *
  *   map             key                 value            written by               full
  *   resoa_conf      0                   resoa_conf       daemon                   -
@@ -20,8 +20,8 @@
  * Nothing is pinned: all of it belongs to sockets that end with their daemon, which loads these
  * programs itself.
  *
- * One ring for all: events are in the order of the calls, so that the daemon, which drains it before
- * it forwards data, tells the server of a listen() before the bytes that name its port.
+ * One ring for all: events are in the order of the calls, so that the daemon, which drains it
+ * before it forwards data, tells the server of a listen() before the bytes that name its port.
  *
  * Byte order: __be16 and addresses are wire order, everything else is the host's.
  */
@@ -123,8 +123,8 @@ _Static_assert(sizeof(struct resoa_port_key) == 4, "resoa_port_key is an ABI");
 
 /* Of a socket of A, from its creation; copied to what it accepts. */
 struct resoa_socket {
-	__u64 cookie;	/* that of the socket that was created: an accepted one's is its listener's */
-	__u64 read;	/* bytes that the program has read, as of the last READ event */
+	__u64 cookie; /* that of the socket that was created: an accepted one's is its listener's */
+	__u64 read;   /* bytes that the program has read, as of the last READ event */
 };
 
 enum resoa_fin_state { RESOA_FIN_OFF, RESOA_FIN_ARMED, RESOA_FIN_HELD_BACK, RESOA_FIN_OPEN };
@@ -161,9 +161,9 @@ struct resoa_event {
 	__u64 cookie;
 	__u64 number;
 	struct resoa_names names;
-	__be32 isn;	  /* SYN */
+	__be32 isn;	   /* SYN */
 	__s32 level, name; /* OPTION */
-	__u32 length;	  /* of bytes */
+	__u32 length;	   /* of bytes */
 	__u8 bytes[RESOA_FRAME];
 };
 

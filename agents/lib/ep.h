@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The Export Protocol (ReSoA 4.1; docs/protocol.md): what a client's daemon asks of its server. Each
- * message is one message of the LHP, and the LHP's stream is the rsockID: 0 for what concerns the
- * client as a whole, 1 to 0x7fffffff for sockets that the client made, with EP_OF_SERVER set for
- * connections that came to the server.
+ * The Export Protocol (ReSoA 4.1; docs/protocol.md): what a client's daemon asks of its server.
+ * Each message is one message of the LHP, and the LHP's stream is the rsockID: 0 for what concerns
+ * the client as a whole, 1 to 0x7fffffff for sockets that the client made, with EP_OF_SERVER set
+ * for connections that came to the server.
  *
  * Requests are pipelined: nothing waits for an answer that it does not need. An rsockID begins with
  * its first message (delayed creation, 4.3) and ends with CLOSE or RESET of both ends.
@@ -22,7 +22,7 @@
 
 #define EP_VERSION   1
 #define EP_OF_SERVER 0x80000000u
-#define EP_HEAD_MAX  64	   /* what stands before a body, at most */
+#define EP_HEAD_MAX  64 /* what stands before a body, at most */
 #define EP_BODY_MAX  65536
 
 /* C: the client sends it, S: the server. Those with a body end with it. */
@@ -35,18 +35,19 @@ enum ep_type {
 	EP_PING,	 /* both: number; answered by PONG with the same */
 	EP_PONG,
 	/* A socket's names. */
-	EP_BIND,    /* C: name = what it wants; reserves a port. RESULT. */
-	EP_CONNECT, /* C: name = local, other = remote. RESULT. TCP. */
-	EP_LISTEN,  /* C: name = local, number = backlog. RESULT. TCP. */
-	EP_RESULT,  /* S: error (errno, 0 = done), name = local */
-	EP_INCOMING, /* S: on the listener's rsockID; id = that of the connection, name = local, other = peer */
+	EP_BIND,     /* C: name = what it wants; reserves a port. RESULT. */
+	EP_CONNECT,  /* C: name = local, other = remote. RESULT. TCP. */
+	EP_LISTEN,   /* C: name = local, number = backlog. RESULT. TCP. */
+	EP_RESULT,   /* S: error (errno, 0 = done), name = local */
+	EP_INCOMING, /* S: on the listener's rsockID; id = that of the connection, name = local,
+			other = peer */
 	EP_ACCEPTED, /* C: on the connection's rsockID: it stands in the client; else RESET */
 	/* A connection. */
 	EP_DATA,   /* both: body */
 	EP_URGENT, /* both: body; its last byte is urgent (MSG_OOB) */
 	EP_FIN,	   /* both: no more DATA; S: number = bytes in all */
-	EP_CREDIT, /* both: number = bytes since the beginning that may be sent; read = bytes that the
-		      application has read (C), or that the socket has taken (S) */
+	EP_CREDIT, /* both: number = bytes since the beginning that may be sent; read = bytes that
+		      the application has read (C), or that the socket has taken (S) */
 	EP_DELIVERED, /* C: number = bytes that are in the client's socket: opens R10's gate */
 	EP_RESET,     /* both: error = errno for the application; the rsockID has ended */
 	EP_CLOSE,     /* both: the rsockID has ended in order */
@@ -55,9 +56,12 @@ enum ep_type {
 	EP_ASK,	   /* C: level, option, number = room. VALUE. */
 	EP_VALUE,  /* S: level, option, error, body = value */
 	/* Datagrams: sent semi-reliably. */
-	EP_DATAGRAM, /* C: name = local, other = to; S: name = to whom it was sent, other = from; ttl, tos (0 = unset); body */
-	EP_ERROR,    /* S: name, other as in the DATAGRAM; error, icmp_type, icmp_code, number = info; body = the payload's beginning */
-	EP_GROUP,    /* C: name = group, other = source or unspecified; number = 1 join, 0 leave; id = ifindex at the server */
+	EP_DATAGRAM, /* C: name = local, other = to; S: name = to whom it was sent, other = from;
+			ttl, tos (0 = unset); body */
+	EP_ERROR, /* S: name, other as in the DATAGRAM; error, icmp_type, icmp_code, number = info;
+		     body = the payload's beginning */
+	EP_GROUP, /* C: name = group, other = source or unspecified; number = 1 join, 0 leave; id =
+		     ifindex at the server */
 	EP_TYPE_END,
 };
 

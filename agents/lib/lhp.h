@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Last Hop Protocols (ReSoA 4.1.1, 4.3): how messages get from a client's daemon to its server. Each
- * provider is one file; this is what they have in common.
+ * Last Hop Protocols (ReSoA 4.1.1, 4.3): how messages get from a client's daemon to its server.
+ * Each provider is one file; this is what they have in common.
  *
- * A connection carries messages of up to LHP_MESSAGE_MAX bytes on streams (a stream is one rsockID).
- * Within a stream reliable messages arrive once and in order; a loss on one stream does not stop
- * another. Semi-reliable messages are repeated a little, may be lost, and come in any order. Both
- * ends have proved that they know the client's key, with fresh randomness of both, before `opened`.
+ * A connection carries messages of up to LHP_MESSAGE_MAX bytes on streams (a stream is one
+ * rsockID). Within a stream reliable messages arrive once and in order; a loss on one stream does
+ * not stop another. Semi-reliable messages are repeated a little, may be lost, and come in any
+ * order. Both ends have proved that they know the client's key, with fresh randomness of both,
+ * before `opened`.
  *
  * Places: "ether:DEVICE/MAC" ("ether:DEVICE" to listen), optionally "#0x88b6" for another EtherType
  * of the experimental range; "tls:ADDRESS:PORT"; "unix:PATH"; "vsock:CID:PORT". The streams of the
@@ -51,9 +52,9 @@ struct lhp_handler {
 };
 
 /*
- * Queues one message, made of `parts`, which are copied. 0, -ENOTCONN, -EMSGSIZE, -ENOMEM, -ENOBUFS:
- * the peer takes nothing any more (far beyond what lhp_room() says; the connection will be closed). A
- * semi-reliable message that finds no room is dropped, counted, and 0.
+ * Queues one message, made of `parts`, which are copied. 0, -ENOTCONN, -EMSGSIZE, -ENOMEM,
+ * -ENOBUFS: the peer takes nothing any more (far beyond what lhp_room() says; the connection will
+ * be closed). A semi-reliable message that finds no room is dropped, counted, and 0.
  */
 int lhp_send(struct lhp *lhp, uint32_t stream, enum lhp_class class, const struct iovec *parts,
 	     int count);

@@ -7,9 +7,9 @@
  *
  *   net.c      the namespaces, addresses and routes        syn.c     connects that wait
  *   program.c  loads the BPF programs, drains the ring      tcp.c     relays a connection's bytes
- *   server.c   the LHP connection, registration             udp.c     datagrams, groups, ICMP errors
- *   rsock.c    the tables of sockets                        notify.c  bind() of programs under `run`
- *   frame.c    RST and ICMP, byte by byte                   gone.c    sockets that ended
+ *   server.c   the LHP connection, registration             udp.c     datagrams, groups, ICMP
+ * errors rsock.c    the tables of sockets                        notify.c  bind() of programs under
+ * `run` frame.c    RST and ICMP, byte by byte                   gone.c    sockets that ended
  *   option.c   set and get of options                       run.c     run, shell
  */
 #ifndef ISTHMUS_RESOA_H
@@ -30,16 +30,16 @@ struct rsock;
 enum net_place { NET_HOME, NET_A, NET_W };
 
 struct net {
-	int ns[3];		 /* descriptors of the namespaces, by enum net_place */
-	uint64_t cookie[3];	 /* of the namespaces */
-	unsigned int e0, w0;	 /* ifindex in A and in W */
-	int packet_a, packet_w;	 /* AF_PACKET, to send frames on e0 and w0 */
-	uint8_t mac[6];		 /* of both ends */
+	int ns[3];		/* descriptors of the namespaces, by enum net_place */
+	uint64_t cookie[3];	/* of the namespaces */
+	unsigned int e0, w0;	/* ifindex in A and in W */
+	int packet_a, packet_w; /* AF_PACKET, to send frames on e0 and w0 */
+	uint8_t mac[6];		/* of both ends */
 };
 
 /* Makes A and W as the server has told (REGISTERED). 0, or a negative errno and a line in error. */
-int net_open(struct net *net, const struct settings *settings, const json_t *registered, char *error,
-	     size_t error_len);
+int net_open(struct net *net, const struct settings *settings, const json_t *registered,
+	     char *error, size_t error_len);
 int net_change(struct net *net, const json_t *changed);
 void net_close(struct net *net);
 /* The thread's namespace: the daemon is in W except where it says otherwise. */
@@ -103,7 +103,7 @@ void frame_checksum(uint8_t *frame, size_t len);
 /* ---- what events and messages go to; each returns without blocking */
 void syn_event(struct resoa *resoa, const struct resoa_event *event);
 void syn_message(struct rsock *rsock, const struct ep_message *message); /* RESULT of CONNECT */
-int syn_listen(struct resoa *resoa);	 /* the two listening sockets of W */
+int syn_listen(struct resoa *resoa); /* the two listening sockets of W */
 void tcp_event_read(struct resoa *resoa, const struct resoa_event *event);
 void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event);
 void tcp_message(struct rsock *rsock, const struct ep_message *message);
@@ -142,8 +142,8 @@ struct resoa {
 	uint64_t refused[8]; /* why calls failed here: see status.c */
 };
 
-int resoa_daemon(const struct settings *settings);	       /* main loop: an exit code */
-int resoa_run(const struct settings *settings, char **words); /* run, shell */
+int resoa_daemon(const struct settings *settings);		       /* main loop: an exit code */
+int resoa_run(const struct settings *settings, char **words);	       /* run, shell */
 int resoa_ask(const struct settings *settings, int argc, char **argv); /* show, stats, status */
 
 #endif

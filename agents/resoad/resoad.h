@@ -43,13 +43,13 @@ struct client_conf {
 	bool own_address;		/* 1-to-1: nobody else's; all ports are the client's */
 	bool dhcp;			/* 1-to-1, IPv4 address by DHCP for `mac` */
 	uint8_t mac[6];
-	uint16_t port_low, port_high;		    /* leased block, host order */
-	uint16_t granted[REGISTRY_GRANTED];	    /* single ports that only this client may bind */
+	uint16_t port_low, port_high;	    /* leased block, host order */
+	uint16_t granted[REGISTRY_GRANTED]; /* single ports that only this client may bind */
 	unsigned int granted_count;
-	unsigned int sockets;	  /* at most, at one time */
-	uint64_t rate;		  /* bytes/s, 0 = no limit */
-	uint64_t bytes;		  /* in all until the daemon's end, 0 = no limit */
-	bool any_port;		  /* may bind any free port */
+	unsigned int sockets; /* at most, at one time */
+	uint64_t rate;	      /* bytes/s, 0 = no limit */
+	uint64_t bytes;	      /* in all until the daemon's end, 0 = no limit */
+	bool any_port;	      /* may bind any free port */
 	struct rule rules[REGISTRY_RULES];
 	unsigned int rule_count; /* first match; none = allowed */
 };
@@ -88,7 +88,7 @@ struct client {
 	struct client *next;
 };
 
-void client_accepted(struct lhp *lhp, void *arg); /* lhp_accepted */
+void client_accepted(struct lhp *lhp, void *arg);	   /* lhp_accepted */
 struct sock *sock_new(struct client *client, uint32_t id); /* NULL: at a limit; RESET was sent */
 struct sock *sock_find(struct client *client, uint32_t id);
 struct sock *sock_of_cookie(struct resoad *resoad, uint64_t cookie);
@@ -101,8 +101,9 @@ size_t client_allowance(struct client *client, size_t want);
 
 /* ---- the rest: messages by type */
 void tcp_connect(struct sock *sock, const struct ep_message *message);
-void tcp_message(struct sock *sock, const struct ep_message *message); /* DATA ... CLOSE, ACCEPTED */
-int tcp_start(struct sock *sock); /* fd is connected: bytes flow within credit */
+void tcp_message(struct sock *sock,
+		 const struct ep_message *message); /* DATA ... CLOSE, ACCEPTED */
+int tcp_start(struct sock *sock);		    /* fd is connected: bytes flow within credit */
 void tcp_writable(struct client *client);
 void tcp_end(struct sock *sock);
 void listen_message(struct sock *sock, const struct ep_message *message);

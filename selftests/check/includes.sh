@@ -38,6 +38,7 @@ room() { # PATH
 allowed() { # ROOM INCLUDED
 	case $1:$2 in
 	selftests:* | vmtest:*) ;;
+	agents/resoa:bpf/resoa.skel.h | agents/resoad:bpf/resoa.skel.h) ;;
 	*:*.skel.h) [ "$1" = loader ] ;;
 	maps:maps/* | bpf/lib:maps/common.h | bpf/lib:maps/tunnel.h | bpf/lib:bpf/lib/*) ;;
 	bpf:maps/* | bpf:bpf/* | loader:maps/* | loader:loader/*) ;;

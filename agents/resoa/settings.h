@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What isthmus-resoa is told: a file, then the command line. */
+#ifndef ISTHMUS_RESOA_SETTINGS_H
+#define ISTHMUS_RESOA_SETTINGS_H
+
+#include "../lib/conf.h"
+
+#define RESOA_CONFIG "/etc/isthmus/resoa.conf"
+
+struct settings {
+	char *server;  /* a place of lhp.h, or several with commas: tried in turn, load is shared */
+	char *key;     /* file of NAME:KEY */
+	char *control; /* socket of run, shell, show */
+	char *address; /* asked for at registration: NULL = what the server gives */
+	char *metrics;
+	char *log, *log_level;
+	char *instance;
+	struct conf_list servers;
+	bool whole_host; /* A is the namespace of the daemon itself */
+	bool json;	 /* commands: print JSON */
+};
+
+extern const struct conf_option settings_table[];
+extern const size_t settings_count;
+
+/* The index of the first word that is no option, or -EINVAL with a message in error. */
+int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_len);
+void settings_free(struct settings *settings);
+
+#endif
