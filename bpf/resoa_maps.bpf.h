@@ -18,7 +18,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, RESOA_HELD);
+	__uint(max_entries, RESOA_HELDS);
 	__type(key, struct resoa_syn);
 	__type(value, struct resoa_held);
 } resoa_held SEC(".maps");

@@ -32,13 +32,13 @@
 
 #define RESOA_ABI 1
 
-#define RESOA_HELD	  65536
-#define RESOA_PORTS	  65536
-#define RESOA_EVENT_BYTES (1 << 22)
-#define RESOA_FRAME	  192	 /* a SYN with all its headers: 14 + 60 + 60, or 14 + 40 + 60 */
-#define RESOA_OPTION	  128	 /* longest option that is forwarded */
-#define RESOA_READ_STEP	  32768	 /* a READ event at least each so many bytes */
-#define RESOA_FIN_MARK	  0x5250 /* skb->mark of a FIN that the daemon sends to itself */
+#define RESOA_HELDS	   65536
+#define RESOA_PORTS	   65536
+#define RESOA_EVENT_BYTES  (1 << 22)
+#define RESOA_FRAME_BYTES  192	  /* a SYN with all its headers: 14 + 60 + 60, or 14 + 40 + 60 */
+#define RESOA_OPTION_BYTES 128	  /* longest option that is forwarded */
+#define RESOA_READ_STEP	   32768  /* a READ event at least each so many bytes */
+#define RESOA_FIN_MARK	   0x5250 /* skb->mark of a FIN that the daemon sends to itself */
 
 /* X(name, verdict, text): as in the other datapaths. NONE: counted beside another. */
 #define RESOA_REASONS(X)                                                                           \
@@ -164,10 +164,10 @@ struct resoa_event {
 	__be32 isn;	   /* SYN */
 	__s32 level, name; /* OPTION */
 	__u32 length;	   /* of bytes */
-	__u8 bytes[RESOA_FRAME];
+	__u8 bytes[RESOA_FRAME_BYTES];
 };
 
-_Static_assert(sizeof(struct resoa_event) == 24 + 36 + 16 + RESOA_FRAME + 4,
+_Static_assert(sizeof(struct resoa_event) == 24 + 36 + 16 + RESOA_FRAME_BYTES + 4,
 	       "resoa_event is an ABI");
 
 #endif
