@@ -36,7 +36,7 @@
 #define RESOA_PORTS	   65536
 #define RESOA_EVENT_BYTES  (1 << 22)
 #define RESOA_FRAME_BYTES  192	  /* a SYN with all its headers: 14 + 60 + 60, or 14 + 40 + 60 */
-#define RESOA_OPTION_BYTES 128	  /* longest option that is forwarded */
+#define RESOA_OPTION_BYTES 168	  /* of an option, its beginning: a group_source_req's IPv6 */
 #define RESOA_READ_STEP	   32768  /* a READ event at least each so many bytes */
 #define RESOA_FIN_MARK	   0x5250 /* skb->mark of a FIN that the daemon sends to itself */
 

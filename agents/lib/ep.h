@@ -59,7 +59,7 @@ enum ep_type {
 	EP_DATAGRAM, /* C: name = local, other = to; S: name = to whom it was sent, other = from;
 			ttl, tos (0 = unset); body */
 	EP_ERROR, /* S: name, other as in the DATAGRAM; error, icmp_type, icmp_code, number = info;
-		     body = the payload's beginning */
+		     body = who said so (16 bytes, IPv4 mapped), then the payload's beginning */
 	EP_GROUP, /* C: name = group, other = source or unspecified; number = 1 join, 0 leave; id =
 		     ifindex at the server */
 	EP_TYPE_END,

@@ -25,6 +25,8 @@
 
 struct resoa;
 struct rsock;
+struct udp;
+struct options;
 
 /* ---- net.c */
 enum net_place { NET_HOME, NET_A, NET_W };
@@ -114,9 +116,14 @@ void tcp_writable(struct resoa *resoa); /* the LHP has room again */
 int udp_open(struct resoa *resoa);
 void udp_event_bound(struct resoa *resoa, const struct resoa_event *event);
 void udp_message(struct rsock *rsock, const struct ep_message *message);
+void udp_writable(struct resoa *resoa); /* the LHP has room again */
+void udp_end(struct rsock *rsock);	/* by rsock_end() */
+void udp_close(struct resoa *resoa);
 void option_event(struct resoa *resoa, const struct resoa_event *event);
 /* Options that were set before the rsockID was known to the server: sends them, in order. */
 void option_send(struct rsock *rsock);
+void option_gone(struct resoa *resoa, uint64_t cookie); /* the program's socket has ended */
+void option_close(struct resoa *resoa);
 int gone_open(struct resoa *resoa); /* SKNLGRP_INET*_DESTROY of A */
 /* BIND of a program's socket: done() with 0 or an errno, maybe from inside. */
 typedef void (*bind_done)(struct resoa *resoa, int error, void *arg);
@@ -139,7 +146,9 @@ struct resoa {
 	struct lhp *lhp; /* NULL: not registered */
 	json_t *registered;
 	struct rsocks *rsocks;
-	uint64_t refused[8]; /* why calls failed here: see status.c */
+	struct udp *udp;	 /* of udp_open() */
+	struct options *options; /* of the first event; NULL before */
+	uint64_t refused[8];	 /* why calls failed here: see status.c */
 };
 
 int resoa_daemon(const struct settings *settings);		       /* main loop: an exit code */
