@@ -10,7 +10,8 @@
  *   server.c   the LHP connection, registration             udp.c     datagrams, groups, ICMP
  * errors rsock.c    the tables of sockets                        notify.c  bind() of programs under
  * `run` frame.c    RST and ICMP, byte by byte                   gone.c    sockets that ended
- *   option.c   set and get of options                       run.c     run, shell
+ *   option.c   set and get of options                       bind.c    whose ports are bound
+ *   control.c  the control sockets   status.c  show         run.c     run, shell
  */
 #ifndef ISTHMUS_RESOA_H
 #define ISTHMUS_RESOA_H
@@ -124,17 +125,45 @@ void option_event(struct resoa *resoa, const struct resoa_event *event);
 void option_send(struct rsock *rsock);
 void option_gone(struct resoa *resoa, uint64_t cookie); /* the program's socket has ended */
 void option_close(struct resoa *resoa);
-int gone_open(struct resoa *resoa); /* SKNLGRP_INET*_DESTROY of A */
-/* BIND of a program's socket: done() with 0 or an errno, maybe from inside. */
+/* SKNLGRP_INET*_DESTROY of A, after net_open(). What ended with its program's socket: binds, UDP,
+ * listeners; for a connect it calls syn_gone(). */
+int gone_open(struct resoa *resoa);
+void gone_close(struct resoa *resoa);
+/* The program's socket ended: while it connects, the server's attempt ends. Nothing once the
+ * connection stands, for then its end in W tells. */
+void syn_gone(struct rsock *rsock);
+/* At the daemon's start; no ports are granted yet. */
+int bind_open(struct resoa *resoa);
+void bind_close(struct resoa *resoa);
+/* After REGISTERED: ports that need no asking; what is bound already is reserved again. */
+void bind_registered(struct resoa *resoa);
+/* The LHP connection is over: who waits gets ENETDOWN. */
+void bind_lost(struct resoa *resoa);
+/* BIND of a program's socket: done() with 0 or an errno, maybe from inside. `both`: an IPv6 socket
+ * that takes IPv4, too. */
 typedef void (*bind_done)(struct resoa *resoa, int error, void *arg);
-void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, bool reuse,
+void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, bool both,
 	      bind_done done, void *arg);
 void bind_event(struct resoa *resoa, const struct resoa_event *event); /* BOUND */
-void bind_gone(struct resoa *resoa, uint8_t proto, uint8_t family, __be16 port);
+void bind_gone(struct resoa *resoa, uint64_t cookie);
 void bind_message(struct rsock *rsock, const struct ep_message *message);
 struct notify;
 /* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
 int notify_add(struct resoa *resoa, int listener);
+void notify_close(struct resoa *resoa);
+/* The control socket (show, stats, status) and, beside it with ".run" at its name's end, that of
+ * run and shell. At the daemon's start: who asks before REGISTERED is told so. */
+int control_open(struct resoa *resoa, char *error, size_t error_len);
+void control_close(struct resoa *resoa);
+void control_registered(struct resoa *resoa); /* REGISTERED, CHANGED: the server's files */
+
+/* What `show` tells of a connection. */
+struct tcp_figures {
+	const char *state;
+	uint64_t sent, received; /* bytes of the program, and for it */
+	uint64_t credit;	 /* bytes that the server may send beyond those */
+};
+void tcp_figures(const struct rsock *rsock, struct tcp_figures *figures);
 
 /* The daemon. */
 struct resoa {
@@ -148,7 +177,11 @@ struct resoa {
 	struct rsocks *rsocks;
 	struct udp *udp;	 /* of udp_open() */
 	struct options *options; /* of the first event; NULL before */
-	uint64_t refused[8];	 /* why calls failed here: see status.c */
+	struct binds *binds;
+	struct notify *notifies;
+	struct gone *gone;
+	struct control *control;
+	uint64_t refused[8]; /* why calls failed here: see status.c */
 };
 
 int resoa_daemon(const struct settings *settings);		       /* main loop: an exit code */

@@ -10,7 +10,8 @@
 struct settings {
 	char *server;  /* a place of lhp.h, or several with commas: tried in turn, load is shared */
 	char *key;     /* file of NAME:KEY */
-	char *control; /* socket of run, shell, show */
+	char *control; /* socket of show; with ".run" at its end: of run, shell */
+	char *group;   /* who may use `run` beside root; NULL = nobody */
 	char *address; /* asked for at registration: NULL = what the server gives */
 	char *metrics;
 	char *log, *log_level;
@@ -18,6 +19,7 @@ struct settings {
 	struct conf_list servers;
 	bool whole_host; /* A is the namespace of the daemon itself */
 	bool json;	 /* commands: print JSON */
+	bool dual;	 /* run, shell: the program stays in its network, its sockets are A's */
 };
 
 extern const struct conf_option settings_table[];
