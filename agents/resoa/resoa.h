@@ -107,6 +107,8 @@ void frame_checksum(uint8_t *frame, size_t len);
 void syn_event(struct resoa *resoa, const struct resoa_event *event);
 void syn_message(struct rsock *rsock, const struct ep_message *message); /* RESULT of CONNECT */
 int syn_listen(struct resoa *resoa); /* the two listening sockets of W */
+void syn_close(struct resoa *resoa);
+void syn_free(struct rsock *rsock); /* by rsock_end() */
 void tcp_event_read(struct resoa *resoa, const struct resoa_event *event);
 void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event);
 void tcp_message(struct rsock *rsock, const struct ep_message *message);
@@ -114,13 +116,20 @@ void tcp_incoming(struct rsock *listener, const struct ep_message *message);
 /* The far end of a program's connection: fd is a connected socket of W. */
 int tcp_start(struct rsock *rsock, int fd);
 void tcp_writable(struct resoa *resoa); /* the LHP has room again */
+void tcp_end(struct rsock *rsock);	/* by rsock_end(): A sees a RST if it still talks */
+void tcp_close(struct resoa *resoa);
+/* A server has registered us, again perhaps: what listens in A is told to it. */
+void tcp_registered(struct resoa *resoa);
+void tcp_lost(struct resoa *resoa); /* the server is gone, and all connections with it */
 int udp_open(struct resoa *resoa);
 void udp_event_bound(struct resoa *resoa, const struct resoa_event *event);
 void udp_message(struct rsock *rsock, const struct ep_message *message);
 void udp_writable(struct resoa *resoa); /* the LHP has room again */
 void udp_end(struct rsock *rsock);	/* by rsock_end() */
 void udp_close(struct resoa *resoa);
+void udp_registered(struct resoa *resoa); /* a server knows nothing of what was bound before */
 void option_event(struct resoa *resoa, const struct resoa_event *event);
+void option_message(struct rsock *rsock, const struct ep_message *message); /* VALUE */
 /* Options that were set before the rsockID was known to the server: sends them, in order. */
 void option_send(struct rsock *rsock);
 void option_gone(struct resoa *resoa, uint64_t cookie); /* the program's socket has ended */
@@ -165,6 +174,14 @@ struct tcp_figures {
 };
 void tcp_figures(const struct rsock *rsock, struct tcp_figures *figures);
 
+/* ---- server.c: the LHP connection, for ever tried again */
+int server_open(struct resoa *resoa, char *error, size_t error_len);
+void server_close(struct resoa *resoa);
+/* Whether a call may wait for a server: it is long since there was one = no. */
+bool server_hopes(const struct resoa *resoa);
+/* daemon.c: A, W and all that needs them, at the first registration. */
+int daemon_registered(struct resoa *resoa, char *error, size_t error_len);
+
 /* The daemon. */
 struct resoa {
 	struct event_base *base;
@@ -181,6 +198,9 @@ struct resoa {
 	struct notify *notifies;
 	struct gone *gone;
 	struct control *control;
+	struct server *server;
+	struct syns *syns;
+	struct tcps *tcps;
 	uint64_t refused[8]; /* why calls failed here: see status.c */
 };
 
