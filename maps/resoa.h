@@ -139,9 +139,11 @@ struct resoa_fin {
 	__u64 at;      /* how many bytes come before it, since the connection stands */
 	__u32 window;  /* of the segment, as it stood there */
 	__u32 again;   /* repetitions */
+	__u32 ifindex; /* where it came in: the daemon's own goes there */
+	__u32 pad;
 };
 
-_Static_assert(sizeof(struct resoa_fin) == 24, "resoa_fin is an ABI");
+_Static_assert(sizeof(struct resoa_fin) == 32, "resoa_fin is an ABI");
 
 enum resoa_event_type {
 	RESOA_EVENT_SYN = 1, /* names, cookie, frame */

@@ -39,9 +39,10 @@ struct rule {
 
 struct client_conf {
 	struct lhp_identity identity;
-	struct isthmus_addr address[2]; /* IPv4 mapped, IPv6; unspecified = the server's own */
-	bool own_address;		/* 1-to-1: nobody else's; all ports are the client's */
-	bool dhcp;			/* 1-to-1, IPv4 address by DHCP for `mac` */
+	struct isthmus_addr address[2]; /* IPv4 mapped, IPv6; all zero = the server's own */
+	bool own[2];			/* 1-to-1: nobody else's; all its ports are the client's */
+	bool has_key;
+	bool dhcp; /* 1-to-1, IPv4 address by DHCP for `mac` */
 	uint8_t mac[6];
 	uint16_t port_low, port_high;	    /* leased block, host order */
 	uint16_t granted[REGISTRY_GRANTED]; /* single ports that only this client may bind */
@@ -59,6 +60,10 @@ struct registry *registry_read(const char *path, const struct settings *settings
 			       size_t error_len);
 void registry_free(struct registry *registry);
 const struct client_conf *registry_find(const struct registry *registry, const char *name);
+/* The n-th in the order of names, or NULL. */
+const struct client_conf *registry_get(const struct registry *registry, unsigned int n);
+/* Appends a section with a fresh key, which is copied to identity. -EEXIST, -EINVAL, as open(2). */
+int registry_add(const char *path, struct lhp_identity *identity);
 
 /* ---- client.c */
 enum sock_kind { SOCK_NEW, SOCK_BOUND, SOCK_CONNECTING, SOCK_CONNECTED, SOCK_LISTENER, SOCK_UDP };
@@ -73,18 +78,31 @@ struct sock {
 	struct ep_name local, remote;
 	struct client *client;
 	struct event *event;
-	void *state; /* struct tcp, struct udp: of its kind's file */
+	void *state;	    /* struct tcp, struct listener, struct udp: of its kind's file */
+	void *options;	    /* option.c: those that came before the socket was made */
+	unsigned int ports; /* how often port_take() was done for `local` */
 	struct sock *next, *by_cookie;
 };
+
+#define CLIENT_ENDED 1024 /* a power of 2 */
 
 struct client {
 	struct resoad *resoad;
 	const struct client_conf *conf;
 	struct lhp *lhp;
-	struct sock *table[256]; /* by id */
-	unsigned int socks;
+	bool registered;
+	struct sock **table; /* by id, chained */
+	unsigned int table_size, socks;
 	uint32_t next_id; /* of connections that come: EP_OF_SERVER | next_id */
-	uint64_t bytes_in, bytes_out, refused;
+	/* What ended last, by the low bits of its id: messages that were on their way make no new
+	 * one. */
+	uint32_t ended[CLIENT_ENDED];
+	uint64_t bytes_in, bytes_out, refused; /* for the client; of it */
+	struct sched *sched;		       /* tcp.c: whose turn it is */
+	int64_t tokens;			       /* bytes that may go at once, with a rate */
+	uint64_t filled_ns;
+	struct event *refill;
+	json_t *told; /* what REGISTERED and CHANGED have said */
 	struct client *next;
 };
 
@@ -117,11 +135,23 @@ void option_message(struct sock *sock, const struct ep_message *message); /* OPT
 /* Those that were told before the socket was made are applied by sock_set_fd(). */
 void option_apply(struct sock *sock);
 bool policy_allows(const struct client_conf *conf, uint8_t proto, const struct ep_name *to);
+/* Where it really goes: 192.0.0.8, port 53, is the name server on the server's own loopback. */
+void policy_destination(const struct resoad *resoad, const struct ep_name *to,
+			struct ep_name *real);
+/* How the client names what is really there: the other way round, for sources of answers. */
+void policy_source(const struct resoad *resoad, const struct ep_name *real, struct ep_name *name);
+/* The address that a socket of the client is bound to: `wanted`, or its own of that family if
+ * that is any. 0, -EADDRNOTAVAIL, -EAFNOSUPPORT: it has none of that family. */
+int policy_local(const struct client *client, const struct ep_name *wanted, struct ep_name *local);
 
 /* ---- port.c: exclusive between clients. 0 or -EADDRINUSE, -EACCES. */
 int port_take(struct client *client, const struct ep_name *name, bool reuse);
 void port_release(struct client *client, const struct ep_name *name);
 void port_release_all(struct client *client);
+/* The socket that BIND made for this name, for the first CONNECT or LISTEN of it: -1 or the
+ * caller's. */
+int bind_socket(struct client *client, const struct ep_name *name);
+void bind_end(struct sock *sock);
 void bind_message(struct sock *sock, const struct ep_message *message);
 
 /* ---- fin.c */
@@ -138,13 +168,20 @@ void fin_count(struct fin *fin, struct isthmus_count counts[RESOA_REASON_COUNT])
 json_t *export_registered(struct resoad *resoad, struct client *client); /* REGISTERED's body */
 int export_watch(struct resoad *resoad); /* CHANGED when routes or addresses do */
 
+#define RESOAD_COOKIES 16384 /* a power of 2 */
+
+struct ports;
+struct export;
+
 struct resoad {
 	struct event_base *base;
 	const struct settings *settings;
 	struct registry *registry;
 	struct client *clients;
-	struct fin *fin;
-	struct sock *by_cookie[4096];
+	struct fin *fin; /* NULL: no R10, for the programs could not be loaded */
+	struct ports *ports;
+	struct export *export;
+	struct sock *by_cookie[RESOAD_COOKIES];
 };
 
 int resoad_run(const struct settings *settings); /* an exit code */
