@@ -4,6 +4,7 @@
 #define ISTHMUS_BPF_ONETIME_STATE_H
 
 #include "lib/count.bpf.h"
+#include "lib/ctx.bpf.h"
 #include "lib/parse.bpf.h"
 #include "onetime_maps.bpf.h"
 
@@ -15,26 +16,6 @@
 struct egress {
 	__u32 ifindex, flags;
 };
-
-/* Reads a field of a context at a constant offset; clang would join the loads of two branches into
- * one through a moved pointer, which the verifier refuses. */
-#define ctx_word(type, ctx, field)                                                                 \
-	({                                                                                         \
-		__u64 word;                                                                        \
-		asm volatile("%0 = *(u32 *)(%1 + %2)"                                              \
-			     : "=r"(word)                                                          \
-			     : "r"(ctx), "i"(offsetof(type, field)));                              \
-		(__u32) word;                                                                      \
-	})
-
-#define ctx_address(type, ctx, field, address)                                                     \
-	do {                                                                                       \
-		__u32 *into = (__u32 *)(address)->b;                                               \
-		into[0] = ctx_word(type, ctx, field[0]);                                           \
-		into[1] = ctx_word(type, ctx, field[1]);                                           \
-		into[2] = ctx_word(type, ctx, field[2]);                                           \
-		into[3] = ctx_word(type, ctx, field[3]);                                           \
-	} while (0)
 
 static __always_inline const struct onetime_conf *conf_get(void)
 {

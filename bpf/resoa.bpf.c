@@ -9,53 +9,79 @@
  * a peer's FIN away until the client has all data, fin_out turns the daemon's own round
  * (resoa_fin.bpf.h).
  */
-#include "resoa_maps.bpf.h"
+#include "resoa_bind.bpf.h"
+#include "resoa_hold.bpf.h"
+#include "resoa_steer.bpf.h"
 
+static __always_inline enum verdict resoa_verdict(enum resoa_reason reason)
+{
+	switch (reason) {
+#define RESOA_VERDICT(name, verdict, text)                                                         \
+	case RESOA_##name:                                                                         \
+		return VERDICT_##verdict;
+		RESOA_REASONS(RESOA_VERDICT)
+#undef RESOA_VERDICT
+	default:
+		return VERDICT_DROP;
+	}
+}
+
+/* SEND: round, to come in by the device that it was to leave by. TAKEN is unknown to TCX, where it
+ * would pass: out is attached to clsact. */
 static __always_inline int finish(struct __sk_buff *skb, enum resoa_reason reason)
 {
+	enum verdict verdict = resoa_verdict(reason);
+
 	count_packet(&resoa_stats, reason, hook_packets(skb, HOOK_TC), skb->len);
-	return TC_ACT_UNSPEC;
+	if (verdict == VERDICT_SEND)
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	if (verdict == VERDICT_TAKEN)
+		return TC_ACT_STOLEN;
+	return verdict_code(HOOK_TC, verdict);
 }
 
 SEC("tc")
 int resoa_out(struct __sk_buff *skb)
 {
-	return finish(skb, RESOA_OTHER);
+	return finish(skb, hold_out(skb));
 }
 
 SEC("sk_lookup")
 int resoa_lookup(struct bpf_sk_lookup *ctx)
 {
-	return SK_PASS;
+	return steer_lookup(ctx);
 }
 
 SEC("cgroup/sock_create")
 int resoa_create(struct bpf_sock *sock)
 {
+	bind_create(sock);
 	return 1;
 }
 
 SEC("cgroup/bind4")
 int resoa_bind4(struct bpf_sock_addr *ctx)
 {
-	return 1;
+	return bind_decide(ctx, RESOA_AF_INET);
 }
 
 SEC("cgroup/bind6")
 int resoa_bind6(struct bpf_sock_addr *ctx)
 {
-	return 1;
+	return bind_decide(ctx, RESOA_AF_INET6);
 }
 
 SEC("cgroup/post_bind4")
 int resoa_post_bind4(struct bpf_sock *sock)
 {
+	bind_tell(sock, RESOA_AF_INET);
 	return 1;
 }
 
 SEC("cgroup/post_bind6")
 int resoa_post_bind6(struct bpf_sock *sock)
 {
+	bind_tell(sock, RESOA_AF_INET6);
 	return 1;
 }
 
@@ -68,6 +94,7 @@ int resoa_setsockopt(struct bpf_sockopt *ctx)
 SEC("sockops")
 int resoa_sockops(struct bpf_sock_ops *ops)
 {
+	listen_tell(ops);
 	return 1;
 }
 

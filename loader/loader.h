@@ -71,7 +71,8 @@ struct noun {
 	int (*status)(const char *instance, const struct output *output);
 };
 
-extern const struct noun splice_noun, portarp_noun, waypoint_noun, gateway_noun, onetime_noun;
+extern const struct noun splice_noun, portarp_noun, waypoint_noun, gateway_noun, onetime_noun,
+	resoa_noun;
 
 /* Becomes the agent's program, beside this one or in PATH: an exit code, with a message. */
 int agent_become(const char *agent, char **words);

@@ -11,8 +11,8 @@
 #include "../maps/pin.h"
 #include "loader.h"
 
-static const struct noun *const nouns[] = { &splice_noun, &portarp_noun, &waypoint_noun,
-					    &gateway_noun, &onetime_noun };
+static const struct noun *const nouns[] = { &splice_noun,  &portarp_noun, &waypoint_noun,
+					    &gateway_noun, &onetime_noun, &resoa_noun };
 
 static struct common_settings common;
 

@@ -6,7 +6,8 @@
 #include "hook.bpf.h"
 #include "maps/common.h"
 
-enum verdict { VERDICT_PASS, VERDICT_SEND, VERDICT_DROP, VERDICT_NONE };
+/* TAKEN: gone without a trace, so that its sender believes that it was sent. */
+enum verdict { VERDICT_PASS, VERDICT_SEND, VERDICT_DROP, VERDICT_NONE, VERDICT_TAKEN };
 
 static __always_inline void count_packet(void *stats, __u32 reason, __u32 packets, __u32 bytes)
 {
