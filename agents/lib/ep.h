@@ -37,7 +37,8 @@ enum ep_type {
 	/* A socket's names. */
 	EP_BIND,     /* C: name = what it wants; reserves a port. RESULT. */
 	EP_CONNECT,  /* C: name = local, other = remote. RESULT. TCP. */
-	EP_LISTEN,   /* C: name = local, number = backlog. RESULT. TCP. */
+	EP_LISTEN,   /* C: name = local, number = backlog. RESULT. TCP; UDP: a program is bound
+			and may wait for datagrams, local address any: broadcasts, too */
 	EP_RESULT,   /* S: error (errno, 0 = done), name = local */
 	EP_INCOMING, /* S: on the listener's rsockID; id = that of the connection, name = local,
 			other = peer */

@@ -126,10 +126,9 @@ void tcp_writable(struct client *client);
 void tcp_end(struct sock *sock);
 void listen_message(struct sock *sock, const struct ep_message *message);
 void listen_end(struct sock *sock);
+/* DATAGRAM, GROUP, and LISTEN of UDP (its name's proto). */
 void udp_message(struct sock *sock, const struct ep_message *message);
 void udp_end(struct sock *sock);
-/* A UDP socket of the client is bound (BIND, too): datagrams of peers go to the client. */
-int udp_start(struct sock *sock);
 void udp_writable(struct client *client);
 void option_message(struct sock *sock, const struct ep_message *message); /* OPTION, ASK */
 /* Those that were told before the socket was made are applied by sock_set_fd(). */
