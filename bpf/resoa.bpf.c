@@ -10,7 +10,10 @@
  * (resoa_fin.bpf.h).
  */
 #include "resoa_bind.bpf.h"
+#include "resoa_fin.bpf.h"
 #include "resoa_hold.bpf.h"
+#include "resoa_option.bpf.h"
+#include "resoa_read.bpf.h"
 #include "resoa_steer.bpf.h"
 
 static __always_inline enum verdict resoa_verdict(enum resoa_reason reason)
@@ -88,7 +91,7 @@ int resoa_post_bind6(struct bpf_sock *sock)
 SEC("cgroup/setsockopt")
 int resoa_setsockopt(struct bpf_sockopt *ctx)
 {
-	return 1;
+	return option_set(ctx);
 }
 
 SEC("sockops")
@@ -101,19 +104,20 @@ int resoa_sockops(struct bpf_sock_ops *ops)
 SEC("tp_btf/tcp_rcv_space_adjust")
 int resoa_read(__u64 *ctx)
 {
+	read_tell((struct sock *)ctx[0]);
 	return 0;
 }
 
 SEC("tc")
 int resoa_fin_in(struct __sk_buff *skb)
 {
-	return finish(skb, RESOA_OTHER);
+	return finish(skb, fin_in(skb));
 }
 
 SEC("tc")
 int resoa_fin_out(struct __sk_buff *skb)
 {
-	return finish(skb, RESOA_OTHER);
+	return finish(skb, fin_out(skb));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

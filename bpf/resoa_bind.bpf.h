@@ -10,28 +10,12 @@
 #ifndef ISTHMUS_BPF_RESOA_BIND_H
 #define ISTHMUS_BPF_RESOA_BIND_H
 
+#include "resoa_kernel.bpf.h"
 #include "resoa_tell.bpf.h"
 
 #define BIND_ALLOW	1
 #define BIND_REFUSE	0
 #define BIND_EADDRINUSE 98
-
-/* Of the kernel's, what no context has: listen()'s number. */
-struct sock {
-	__u32 sk_max_ack_backlog;
-} __attribute__((preserve_access_index));
-
-struct inet_sock {
-	struct sock sk;
-} __attribute__((preserve_access_index));
-
-struct inet_connection_sock {
-	struct inet_sock icsk_inet;
-} __attribute__((preserve_access_index));
-
-struct tcp_sock {
-	struct inet_connection_sock inet_conn;
-} __attribute__((preserve_access_index));
 
 static __always_inline bool bind_is_ours(__u32 protocol)
 {
@@ -125,7 +109,7 @@ static __always_inline __u32 listen_backlog(struct bpf_sock_ops *ops)
 	struct bpf_sock *sk = ops->sk;
 	struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 
-	return tcp ? tcp->inet_conn.icsk_inet.sk.sk_max_ack_backlog : 0;
+	return tcp ? tcp_base(tcp)->sk_max_ack_backlog : 0;
 }
 
 /* In the call, before it returns: no SYN has come yet. A second listen() with another number is not

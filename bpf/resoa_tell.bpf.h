@@ -5,16 +5,12 @@
 
 #include "lib/ctx.bpf.h"
 #include "lib/parse.bpf.h"
+#include "resoa_kernel.bpf.h"
 #include "resoa_maps.bpf.h"
 
 /* As the kernel numbers families. */
 #define RESOA_AF_INET  2
 #define RESOA_AF_INET6 10
-
-/* The kernel's own; only the names of its fields count (CO-RE). */
-struct task_struct {
-	int tgid;
-} __attribute__((preserve_access_index));
 
 static __always_inline const struct resoa_conf *conf_get(void)
 {

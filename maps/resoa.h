@@ -60,7 +60,7 @@
 	X(READ, NONE, "reads told to the server")                                                  \
 	X(FIN_HELD, PASS, "a FIN taken away, and told")                                            \
 	X(FIN_AGAIN, PASS, "a FIN taken away, told before")                                        \
-	X(FIN_EARLY, PASS, "a FIN taken away before accept: its repetition is told")               \
+	X(FIN_EARLY, PASS, "a FIN taken away and not told: its repetition is")                     \
 	X(FIN_OPENED, PASS, "the daemon's own FIN: the client has all data")                       \
 	X(FIN_PASSED, PASS, "a FIN at an open gate")                                               \
 	X(FIN_SENT, SEND, "the daemon's FIN on its way to ourselves")                              \
@@ -151,7 +151,8 @@ enum resoa_event_type {
 	RESOA_EVENT_LISTEN,  /* names.local, cookie, number = backlog */
 	RESOA_EVENT_OPTION,  /* names (zero before connect), cookie, level, name, value */
 	RESOA_EVENT_READ,    /* names, number = bytes read since the connection stands */
-	RESOA_EVENT_FIN,     /* server: names (local is the server's), cookie, number = at */
+	RESOA_EVENT_FIN, /* server: names (local is the server's), cookie, number = at. cookie 0:
+			    not accepted, or nobody has asked for the cookie yet */
 };
 
 struct resoa_event {
