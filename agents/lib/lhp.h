@@ -10,8 +10,9 @@
  * before `opened`.
  *
  * Places: "ether:DEVICE/MAC" ("ether:DEVICE" to listen), optionally "#0x88b6" for another EtherType
- * of the experimental range; "tls:ADDRESS:PORT"; "unix:PATH"; "vsock:CID:PORT". The streams of the
- * last three are TLS 1.3 with the client's key as pre-shared key.
+ * of the experimental range; "tls:ADDRESS:PORT" with a numeric address; "unix:PATH", to listen also
+ * "unix:PATH#MODE" with the file's mode, octal, 0600 if not told; "vsock:CID:PORT". Without ADDRESS
+ * or CID a listener takes all. The last three are TLS 1.3 with the client's key as pre-shared key.
  */
 #ifndef ISTHMUS_AGENTS_LHP_H
 #define ISTHMUS_AGENTS_LHP_H
@@ -90,6 +91,8 @@ struct lhp_listener *lhp_listen(struct event_base *base, const char *place, lhp_
 				lhp_accepted accepted, void *arg, char *error, size_t error_len);
 void lhp_set_handler(struct lhp *lhp, const struct lhp_handler *handler, void *arg);
 void lhp_listener_free(struct lhp_listener *listener); /* connections stay */
+/* Handshakes that failed: unknown names, wrong keys, garbage, too slow. Peers cannot tell which. */
+uint64_t lhp_listener_refused(const struct lhp_listener *listener);
 
 /* A key file's line. 0; -EPERM: others may read it; -EINVAL; or as open(2). */
 int lhp_read_identity(const char *path, struct lhp_identity *identity);
