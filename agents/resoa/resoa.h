@@ -38,6 +38,10 @@ struct net {
 	unsigned int e0, w0;	/* ifindex in A and in W */
 	int packet_a, packet_w; /* AF_PACKET, to send frames on e0 and w0 */
 	uint8_t mac[6];		/* of both ends */
+	bool whole_host;
+	struct mnl_socket *link[3]; /* rtnetlink of A and W, by enum net_place */
+	json_t *addresses, *routes; /* those that are set */
+	char port_range[32];	    /* the host's own, under whole_host */
 };
 
 /* Makes A and W as the server has told (REGISTERED). 0, or a negative errno and a line in error. */
@@ -63,7 +67,8 @@ int program_port(struct program *program, const struct resoa_port_key *key, bool
 void program_count(struct program *program, struct isthmus_count counts[RESOA_REASON_COUNT]);
 
 /* ---- rsock.c: one socket that the server has, too */
-enum rsock_kind { RSOCK_CONNECT, RSOCK_INCOMING, RSOCK_LISTENER, RSOCK_UDP, RSOCK_BIND };
+/* RSOCK_SYN becomes RSOCK_CONNECT when the connection stands. */
+enum rsock_kind { RSOCK_SYN, RSOCK_CONNECT, RSOCK_INCOMING, RSOCK_LISTENER, RSOCK_UDP, RSOCK_BIND };
 
 struct rsock {
 	uint32_t id;
@@ -71,6 +76,7 @@ struct rsock {
 	uint8_t family; /* 4, 6 */
 	uint8_t proto;
 	bool server_knows; /* a message of this rsockID was sent or came: CLOSE is due */
+	uint32_t backlog;  /* of a listener */
 	uint64_t cookie;   /* of the program's socket, 0: not known */
 	struct resoa_names names;
 	struct resoa *resoa;
@@ -90,6 +96,9 @@ struct rsock *rsock_of_names(struct resoa *resoa, uint8_t proto, const struct re
 struct rsock *rsock_of_cookie(struct resoa *resoa, uint64_t cookie);
 /* Forgets it here; tells the server: error 0 = CLOSE, else RESET; -1: the server knows. */
 void rsock_end(struct rsock *rsock, int error);
+/* The server that knew it is gone: nothing is told, and its rsockID is another. */
+void rsock_lost(struct rsock *rsock);
+/* each() may end the rsock that it is given, and no other; it makes none. */
 void rsock_each(struct resoa *resoa, void (*each)(struct rsock *rsock, void *arg), void *arg);
 
 /* ---- frame.c: what the network would say about a packet of A; bytes are whole frames */
@@ -108,6 +117,9 @@ void syn_event(struct resoa *resoa, const struct resoa_event *event);
 void syn_message(struct rsock *rsock, const struct ep_message *message); /* RESULT of CONNECT */
 int syn_listen(struct resoa *resoa); /* the two listening sockets of W */
 void syn_close(struct resoa *resoa);
+void syn_lost(struct rsock *rsock); /* the server is gone: its SYN comes again */
+/* A transparent TCP socket of W, not yet bound, with what its far end in A must not see set. */
+int syn_socket(struct resoa *resoa, uint8_t family);
 void syn_free(struct rsock *rsock); /* by rsock_end() */
 void tcp_event_read(struct resoa *resoa, const struct resoa_event *event);
 void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event);

@@ -8,15 +8,14 @@
 #define RESOA_CONFIG "/etc/isthmus/resoa.conf"
 
 struct settings {
-	char *server;  /* a place of lhp.h, or several with commas: tried in turn, load is shared */
-	char *key;     /* file of NAME:KEY */
-	char *control; /* socket of show; with ".run" at its end: of run, shell */
-	char *group;   /* who may use `run` beside root; NULL = nobody */
-	char *address; /* asked for at registration: NULL = what the server gives */
+	struct conf_list servers; /* places of lhp.h: tried in turn, load is shared */
+	char *key;		  /* file of NAME:KEY */
+	char *control;		  /* socket of show; with ".run" at its end: of run, shell */
+	char *group;		  /* who may use `run` beside root; NULL = nobody */
+	char *address;		  /* asked for at registration: NULL = what the server gives */
 	char *metrics;
 	char *log, *log_level;
 	char *instance;
-	struct conf_list servers;
 	bool whole_host; /* A is the namespace of the daemon itself */
 	bool json;	 /* commands: print JSON */
 	bool dual;	 /* run, shell: the program stays in its network, its sockets are A's */
