@@ -4,12 +4,9 @@
  * (RFC 4443). They go out at w0, whose MAC is e0's, so that source and destination need no swap.
  */
 #include <linux/if_ether.h>
-#include <linux/icmpv6.h>
 #include <linux/ipv6.h>
-#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
-#include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <string.h>

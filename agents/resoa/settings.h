@@ -3,6 +3,8 @@
 #ifndef ISTHMUS_RESOA_SETTINGS_H
 #define ISTHMUS_RESOA_SETTINGS_H
 
+#include <stdbool.h>
+
 #include "../lib/conf.h"
 
 #define RESOA_CONFIG "/etc/isthmus/resoa.conf"
