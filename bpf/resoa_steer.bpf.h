@@ -12,7 +12,7 @@ static __always_inline __u32 steer_slot(__u32 family, __u32 protocol)
 	return family == RESOA_AF_INET ? RESOA_UDP4 : RESOA_UDP6;
 }
 
-/* Without a socket of the daemon the kernel answers as for a closed port. */
+/* Without a socket of the daemon it is the kernel's, which has none either. */
 static __always_inline int steer_lookup(struct bpf_sk_lookup *ctx)
 {
 	__u32 slot = steer_slot(ctx_word(struct bpf_sk_lookup, ctx, family),
