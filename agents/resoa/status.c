@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What show, stats and status are answered with. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/address.h"
+#include "../lib/msg.h"
+#include "status.h"
+
+#include "resoa.h"
+
+#define SHOWN_MAX 120 /* sockets in one answer: a message has its limit */
+
+static const char *const kinds[] = {
+	[RSOCK_CONNECT] = "connect", [RSOCK_INCOMING] = "incoming", [RSOCK_LISTENER] = "listen",
+	[RSOCK_UDP] = "udp",	     [RSOCK_BIND] = "bind",
+};
+
+/* ---- show: which path each socket takes */
+
+struct shown {
+	uint32_t after; /* only those with a greater rsockID */
+	struct rsock **at;
+	size_t count, room;
+};
+
+static void collect(struct rsock *rsock, void *arg)
+{
+	struct shown *shown = arg;
+	struct rsock **more;
+
+	if (rsock->id <= shown->after)
+		return;
+	if (shown->count == shown->room) {
+		more = realloc(shown->at, (shown->room * 2 + 64) * sizeof(struct rsock *));
+		if (!more)
+			return;
+		shown->at = more;
+		shown->room = shown->room * 2 + 64;
+	}
+	shown->at[shown->count++] = rsock;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct rsock *const *left = a, *const *right = b;
+
+	return (*left)->id < (*right)->id ? -1 : (*left)->id > (*right)->id;
+}
+
+static void put_connection(json_t *object, const struct rsock *rsock)
+{
+	struct tcp_figures figures = { .state = "" };
+
+	tcp_figures(rsock, &figures);
+	json_object_set_new(object, "state", json_string(figures.state ? figures.state : ""));
+	json_object_set_new(object, "sent", json_integer((json_int_t)figures.sent));
+	json_object_set_new(object, "received", json_integer((json_int_t)figures.received));
+	json_object_set_new(object, "credit", json_integer((json_int_t)figures.credit));
+}
+
+static json_t *rsock_json(const struct resoa *resoa, const struct rsock *rsock)
+{
+	char local[ADDRESS_TEXT_LEN], remote[ADDRESS_TEXT_LEN];
+	json_t *object;
+
+	address_port_text(&rsock->names.local, rsock->names.local_port, local);
+	address_port_text(&rsock->names.remote, rsock->names.remote_port, remote);
+	object =
+		json_pack("{s:I, s:s, s:s, s:i, s:s, s:s, s:s}", "rsock", (json_int_t)rsock->id,
+			  "kind", kinds[rsock->kind], "proto",
+			  rsock->proto == IPPROTO_UDP ? "udp" : "tcp", "family", (int)rsock->family,
+			  "local", local, "server", resoa->lhp ? lhp_peer(resoa->lhp) : "",
+			  "provider", resoa->lhp ? lhp_provider(resoa->lhp) : "");
+	if (rsock->names.remote_port)
+		json_object_set_new(object, "remote", json_string(remote));
+	if (rsock->kind == RSOCK_CONNECT || rsock->kind == RSOCK_INCOMING)
+		put_connection(object, rsock);
+	return object;
+}
+
+static json_t *show(struct resoa *resoa, const json_t *message)
+{
+	struct shown shown = { 0 };
+	json_t *array = json_array();
+	int64_t after = 0;
+
+	msg_get_integer(message, "after", 0, UINT32_MAX, &after);
+	shown.after = (uint32_t)after;
+	rsock_each(resoa, collect, &shown);
+	if (shown.at)
+		qsort(shown.at, shown.count, sizeof(struct rsock *), by_id);
+	for (size_t i = 0; i < shown.count && i < SHOWN_MAX; i++)
+		json_array_append_new(array, rsock_json(resoa, shown.at[i]));
+	free(shown.at);
+	return json_pack("{s:o, s:b}", "sockets", array, "more", (int)(shown.count > SHOWN_MAX));
+}
+
+/* ---- stats: the programs' counters, by reason, and the connection's */
+
+static json_t *reasons_json(const struct resoa *resoa)
+{
+	static const char *const names[] = {
+#define NAME(name, verdict, text) #name,
+		RESOA_REASONS(NAME)
+#undef NAME
+	};
+	static const char *const texts[] = {
+#define TEXT(name, verdict, text) text,
+		RESOA_REASONS(TEXT)
+#undef TEXT
+	};
+	struct isthmus_count counts[RESOA_REASON_COUNT] = { 0 };
+	json_t *array = json_array();
+
+	if (resoa->program)
+		program_count(resoa->program, counts);
+	for (int i = 0; i < RESOA_REASON_COUNT; i++)
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:I, s:I}", "reason", names[i], "text",
+						texts[i], "packets", (json_int_t)counts[i].packets,
+						"bytes", (json_int_t)counts[i].bytes));
+	return array;
+}
+
+static json_t *lhp_json(const struct resoa *resoa)
+{
+	struct lhp_counts counts;
+
+	if (!resoa->lhp)
+		return json_null();
+	lhp_count(resoa->lhp, &counts);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "provider",
+			 lhp_provider(resoa->lhp), "server", lhp_peer(resoa->lhp), "sent",
+			 (json_int_t)counts.sent, "received", (json_int_t)counts.received,
+			 "repeated", (json_int_t)counts.repeated, "lost", (json_int_t)counts.lost,
+			 "refused", (json_int_t)counts.refused, "bytes_sent",
+			 (json_int_t)counts.bytes_sent, "bytes_received",
+			 (json_int_t)counts.bytes_received, "rtt_us", (json_int_t)counts.rtt_us);
+}
+
+static json_t *stats(const struct resoa *resoa)
+{
+	return json_pack("{s:o, s:o}", "reasons", reasons_json(resoa), "lhp", lhp_json(resoa));
+}
+
+/* ---- status */
+
+static void count_kind(struct rsock *rsock, void *arg)
+{
+	int *count = arg;
+
+	count[rsock->kind]++;
+}
+
+static json_t *sockets_json(struct resoa *resoa)
+{
+	int count[RSOCK_BIND + 1] = { 0 };
+	json_t *object = json_object();
+
+	if (resoa->rsocks)
+		rsock_each(resoa, count_kind, count);
+	for (int i = 0; i <= RSOCK_BIND; i++)
+		json_object_set_new(object, kinds[i], json_integer(count[i]));
+	return object;
+}
+
+/* What the server has told, without its files. */
+json_t *status_json(void *arg)
+{
+	struct resoa *resoa = arg;
+	json_t *registered = resoa->registered ? json_copy(resoa->registered) : json_object();
+
+	json_object_del(registered, "files");
+	return json_pack("{s:s, s:b, s:s, s:s, s:o, s:o}", "name", resoa->identity.name,
+			 "connected", (int)(resoa->lhp != NULL), "provider",
+			 resoa->lhp ? lhp_provider(resoa->lhp) : "", "server",
+			 resoa->lhp ? lhp_peer(resoa->lhp) : "", "registered", registered,
+			 "sockets", sockets_json(resoa));
+}
+
+json_t *status_command(const char *op, const json_t *message, struct ask_error *why, void *arg)
+{
+	struct resoa *resoa = arg;
+
+	if (!strcmp(op, "stats"))
+		return stats(resoa);
+	if (strcmp(op, "show"))
+		return ask_refuse(why, "unknown-op", "show, stats and status are known here");
+	if (!resoa->rsocks)
+		return json_pack("{s:[], s:b}", "sockets", "more", 0);
+	return show(resoa, message);
+}
