@@ -16,10 +16,14 @@
 #define BIND_ALLOW	1
 #define BIND_REFUSE	0
 #define BIND_EADDRINUSE 98
+#define BIND_STREAM	1 /* SOCK_STREAM, SOCK_DGRAM */
+#define BIND_DGRAM	2
 
-static __always_inline bool bind_is_ours(__u32 protocol)
+/* Raw sockets, too, may have these protocols. */
+static __always_inline bool bind_is_ours(__u32 type, __u32 protocol)
 {
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+	return (type == BIND_STREAM && protocol == IPPROTO_TCP) ||
+	       (type == BIND_DGRAM && protocol == IPPROTO_UDP);
 }
 
 /* ---- sockets that are made */
@@ -29,7 +33,8 @@ static __always_inline void bind_create(struct bpf_sock *sock)
 	struct resoa_socket new = {};
 
 	if (!is_client(bpf_get_netns_cookie(sock)) ||
-	    !bind_is_ours(ctx_word(struct bpf_sock, sock, protocol)))
+	    !bind_is_ours(ctx_word(struct bpf_sock, sock, type),
+			  ctx_word(struct bpf_sock, sock, protocol)))
 		return;
 	new.cookie = bpf_get_socket_cookie(sock);
 	bpf_sk_storage_get(&resoa_socket, sock, &new, BPF_SK_STORAGE_GET_F_CREATE);
@@ -61,7 +66,9 @@ static __always_inline int bind_decide(struct bpf_sock_addr *ctx, int family)
 
 	/* One of another program's may have refused it before. */
 	if (!is_client(bpf_get_netns_cookie(ctx)) ||
-	    !bind_is_ours(ctx_word(struct bpf_sock_addr, ctx, protocol)) || bpf_get_retval() < 0)
+	    !bind_is_ours(ctx_word(struct bpf_sock_addr, ctx, type),
+			  ctx_word(struct bpf_sock_addr, ctx, protocol)) ||
+	    bpf_get_retval() < 0)
 		return BIND_ALLOW;
 	key.port = ctx_word(struct bpf_sock_addr, ctx, user_port);
 	if (!key.port) {
@@ -84,7 +91,8 @@ static __always_inline void bind_tell(struct bpf_sock *sock, int family)
 	struct resoa_event *event;
 
 	if (!is_client(bpf_get_netns_cookie(sock)) ||
-	    !bind_is_ours(ctx_word(struct bpf_sock, sock, protocol)))
+	    !bind_is_ours(ctx_word(struct bpf_sock, sock, type),
+			  ctx_word(struct bpf_sock, sock, protocol)))
 		return;
 	note(RESOA_BOUND);
 	event = event_begin(RESOA_EVENT_BOUND);
