@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* link: agents/lib/lhp.c agents/lib/lhp_key.c agents/lib/conf.c agents/lib/lhp_ether.c */
+/* link: agents/lib/lhp_ether_port.c agents/lib/lhp_ether_accept.c */
+/* link: agents/lib/lhp_ether_connect.c agents/lib/lhp_ether_key.c */
+/* link: agents/lib/lhp_ether_shake.c agents/lib/lhp_ether_frame.c */
+/* link: agents/lib/lhp_ether_send.c agents/lib/lhp_ether_ack.c */
+/* link: agents/lib/lhp_ether_receive.c agents/lib/lhp_ether_stream.c */
+/* link: agents/lib/lhp_ether_semi.c agents/lib/lhp_ether_congestion.c */
+/* link: agents/lib/lhp_stream.c agents/lib/lhp_stream_place.c agents/lib/lhp_stream_queue.c */
+/* link: agents/lib/lhp_stream_tls.c agents/lib/address.c */
+/*
+ * One flow of messages over a Last Hop Protocol, as fast as it goes.
+ *
+ *	lhp_flow listen PLACE			until it is ended
+ *	lhp_flow send PLACE SECONDS [BYTES]	of a message; prints a line with Gbit/s
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <event2/event.h>
+
+#include "agents/lib/lhp.h"
+
+#define BULK  1
+#define COUNT 2
+
+static const struct lhp_identity identity = { .name = "bench", .key = { 1, 2, 3 } };
+
+static struct {
+	struct event_base *base;
+	uint8_t bytes[LHP_MESSAGE_MAX];
+	size_t len;
+	double begun, end, seconds;
+	uint64_t total;
+	bool ending;
+} flow;
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void give_up(const char *why)
+{
+	fprintf(stderr, "lhp_flow: %s\n", why);
+	exit(1);
+}
+
+static void closed(struct lhp *lhp, const char *why, void *arg)
+{
+	(void)lhp;
+	if (arg)
+		give_up(why);
+}
+
+/* ---- listening */
+
+static void count(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, size_t len, void *arg)
+{
+	struct iovec part = { &flow.total, sizeof(flow.total) };
+
+	(void)bytes;
+	(void)arg;
+	if (stream == BULK)
+		flow.total += len;
+	else
+		lhp_send(lhp, COUNT, LHP_RELIABLE, &part, 1);
+}
+
+static void ignore(struct lhp *lhp, void *arg)
+{
+	(void)lhp;
+	(void)arg;
+}
+
+static void accepted(struct lhp *lhp, void *arg)
+{
+	static const struct lhp_handler handler = { ignore, count, ignore, closed };
+
+	flow.total = 0;
+	lhp_set_handler(lhp, &handler, arg);
+}
+
+static bool find(struct lhp_identity *who, void *arg)
+{
+	(void)arg;
+	memcpy(who->key, identity.key, sizeof(who->key));
+	return true;
+}
+
+/* ---- sending */
+
+static void fill(struct lhp *lhp, void *arg)
+{
+	struct iovec part = { flow.bytes, flow.len };
+
+	(void)arg;
+	while (lhp_room(lhp) && !flow.ending) {
+		if (lhp_send(lhp, BULK, LHP_RELIABLE, &part, 1))
+			give_up("send");
+		if (now() < flow.end)
+			continue;
+		flow.ending = true;
+		lhp_send(lhp, BULK + 0, LHP_RELIABLE, &part, 1);
+		part.iov_len = 1;
+		/* Streams overtake each other: the question has to wait for the bytes. */
+	}
+}
+
+static void opened(struct lhp *lhp, void *arg)
+{
+	if (!flow.len)
+		flow.len = lhp_best(lhp);
+	flow.begun = now();
+	flow.end = flow.begun + flow.seconds;
+	fill(lhp, arg);
+}
+
+static uint64_t asked;
+
+static void answer(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, size_t len, void *arg)
+{
+	struct lhp_counts counts;
+	uint64_t total;
+
+	(void)stream;
+	(void)arg;
+	if (len != sizeof(total))
+		give_up("answer");
+	memcpy(&total, bytes, sizeof(total));
+	lhp_count(lhp, &counts);
+	if (total < counts.bytes_sent - asked)
+		return;
+	printf("%.3f Gbit/s %.3f s %llu bytes repeated %llu rtt %u us best %zu\n",
+	       (double)total * 8e-9 / (now() - flow.begun), now() - flow.begun,
+	       (unsigned long long)total, (unsigned long long)counts.repeated, counts.rtt_us,
+	       flow.len);
+	event_base_loopbreak(flow.base);
+}
+
+static void ask(evutil_socket_t fd, short what, void *arg)
+{
+	struct iovec part = { flow.bytes, 1 };
+
+	(void)fd;
+	(void)what;
+	if (!flow.ending)
+		return;
+	asked++;
+	lhp_send(arg, COUNT, LHP_RELIABLE, &part, 1);
+}
+
+static struct lhp *start(const char *place)
+{
+	static const struct lhp_handler handler = { opened, answer, fill, closed };
+	static const struct timeval often = { 0, 2000 };
+	char error[256];
+	struct lhp *lhp =
+		lhp_connect(flow.base, place, &identity, &handler, &flow, error, sizeof(error));
+
+	if (!lhp)
+		give_up(error);
+	event_add(event_new(flow.base, -1, EV_PERSIST, ask, lhp), &often);
+	return lhp;
+}
+
+int main(int argc, char **argv)
+{
+	char error[256];
+	struct lhp *lhp = NULL;
+
+	flow.base = event_base_new();
+	if (argc < 3 || !flow.base)
+		give_up("listen PLACE | send PLACE SECONDS [BYTES]");
+	if (!strcmp(argv[1], "listen")) {
+		if (!lhp_listen(flow.base, argv[2], find, accepted, NULL, error, sizeof(error)))
+			give_up(error);
+	} else {
+		flow.seconds = argc > 3 ? atof(argv[3]) : 1;
+		flow.len = argc > 4 ? (size_t)atol(argv[4]) : 0;
+		if (flow.len > LHP_MESSAGE_MAX)
+			give_up("BYTES");
+		lhp = start(argv[2]);
+	}
+	event_base_dispatch(flow.base);
+	lhp_free(lhp);
+	return 0;
+}
