@@ -26,6 +26,7 @@
 struct resoad;
 struct client;
 struct tcp;
+struct listener;
 
 /* ---- registry.c: the file of clients; one section each */
 #define REGISTRY_RULES	 32
@@ -104,6 +105,7 @@ struct client {
 	uint64_t bytes_in, bytes_out, refused; /* for the client; of it */
 	/* tcp.c: connections that have bytes for the client, and how many of them in this turn. */
 	struct tcp *ready, *ready_last;
+	struct listener *paused; /* listen.c: until a socket ends */
 	size_t quantum;
 	int64_t tokens; /* bytes that may go at once, with a rate */
 	uint64_t filled_ns;
@@ -118,6 +120,7 @@ struct sock *sock_new(struct client *client, uint32_t id); /* NULL: at a limit; 
 struct sock *sock_find(struct client *client, uint32_t id);
 struct sock *sock_of_cookie(struct resoad *resoad, uint64_t cookie);
 void sock_set_fd(struct sock *sock, int fd);
+int sock_give_fd(struct sock *sock); /* it has none any more */
 /* Forgets it and closes its socket. error: 0 CLOSE, else RESET is sent; -1: the client knows. */
 void sock_end(struct sock *sock, int error);
 void sock_result(struct sock *sock, int error); /* RESULT with the socket's local name */
@@ -160,7 +163,8 @@ void udp_writable(struct client *client);
 void option_message(struct sock *sock, const struct ep_message *message); /* OPTION, ASK */
 /* Those that were told before the socket was made are applied by sock_set_fd(). */
 void option_apply(struct sock *sock);
-void option_end(struct sock *sock); /* by sock_end() */
+bool option_v6only(const struct sock *sock); /* the program has set IPV6_V6ONLY */
+void option_end(struct sock *sock);	     /* by sock_end() */
 bool policy_allows(const struct client_conf *conf, uint8_t proto, const struct ep_name *to);
 /* Where it really goes: 192.0.0.8, port 53, is the name server on the server's own loopback. */
 void policy_destination(const struct resoad *resoad, const struct ep_name *to,
@@ -179,6 +183,9 @@ int port_take(struct client *client, const struct ep_name *name);
 /* Of its block, or of an address of its own: no other client can have it. */
 bool port_is_leased(const struct client *client, const struct ep_name *name);
 void port_release(struct client *client, const struct ep_name *name);
+unsigned int port_count(const struct client *client, const struct ep_name *name);
+struct sock *port_bound(const struct client *client, const struct ep_name *name);
+void port_set_bound(struct client *client, const struct ep_name *name, struct sock *sock);
 void port_release_all(struct client *client);
 /* The socket that BIND made for this name, for the first CONNECT or LISTEN of it: -1 or the
  * caller's. */
@@ -193,6 +200,9 @@ void fin_free(struct fin *fin);
 int fin_arm(struct fin *fin, int fd); /* a listener, or before connect() */
 /* The client has all bytes: the peer's FIN is let in. */
 void fin_open(struct fin *fin, struct sock *sock);
+void fin_accepted(struct fin *fin, struct sock *sock);
+const char *fin_state(const struct fin *fin, const struct sock *sock);
+bool fin_needs_admin(const struct fin *fin);  /* to take its programs from the devices */
 void fin_forget(struct sock *sock);	      /* by sock_end(), before its descriptor is closed */
 void tcp_fin(struct sock *sock, uint64_t at); /* the peer has ended after so many bytes */
 void fin_count(struct fin *fin, struct isthmus_count counts[RESOA_REASON_COUNT]);
@@ -210,7 +220,8 @@ const struct isthmus_addr *export_resolver(const struct resoad *resoad);
 #define RESOAD_COOKIES 16384 /* a power of 2 */
 
 struct ports;
-struct export;
+struct exports;
+struct status;
 
 struct resoad {
 	struct event_base *base;
@@ -219,11 +230,21 @@ struct resoad {
 	struct client *clients;
 	struct fin *fin; /* NULL: no R10, for the programs could not be loaded */
 	struct ports *ports;
-	struct export *export;
+	struct exports *exports;
 	struct event *turn; /* tcp.c */
+	struct lhp_listener *listener[CONF_LIST_MAX];
+	struct status *status;
 	struct sock *by_cookie[RESOAD_COOKIES];
 };
 
 int resoad_run(const struct settings *settings); /* an exit code */
+
+/* ---- status.c: the control socket; command.c: who asks it */
+int status_listen(struct resoad *resoad, char *error, size_t error_len);
+void status_close(struct resoad *resoad);
+void tcp_figures(const struct sock *sock, json_t *object); /* tcp.c */
+int command_run(const struct settings *settings, int argc, char **argv);
+/* Reads the file of clients anew; 0, or a line in error and nothing has changed. */
+int resoad_reload(struct resoad *resoad, char *error, size_t error_len);
 
 #endif
