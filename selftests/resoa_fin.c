@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: selftests/lib/packet.c selftests/lib/assume.c selftests/lib/resoa_fixture.c */
+/* link: selftests/lib/resoa_fin.c */
 /*
  * selftests/resoa_fin.c - which FINs of a peer are taken away, which are believed and told (R10),
  * packet by packet. The server's sockets are real: the kernel made them with sequence numbers of
@@ -25,118 +26,24 @@
 #include <cmocka.h>
 
 #include "selftests/lib/assume.h"
-#include "selftests/lib/resoa_fixture.h"
+#include "selftests/lib/resoa_fin.h"
 
-#define OWN    80
-#define PEER   40000
-#define RCV    0xffffff00u /* next of the peer's: all rows cross 2^32 */
-#define SND    0x7fffffffu /* next of ours */
-#define WINDOW 65535
 #define FINACK (PACKET_FIN | PACKET_ACK)
 
 static struct rfix fx;
 static int device;
 
-/* ---- the server's socket */
-
-/* How a connection is written: IPv4, IPv6, IPv4 by an IPv6 socket. */
-static const struct kind {
-	const char *own, *peer, *socket_own, *socket_peer;
-	int family;
-} kinds[] = {
-	{ RFIX_A4, RFIX_P4, RFIX_A4, RFIX_P4, 4 },
-	{ RFIX_A6, RFIX_P6, RFIX_A6, RFIX_P6, 6 },
-	{ RFIX_A4, RFIX_P4, "::ffff:" RFIX_A4, "::ffff:" RFIX_P4, 4 },
-};
-#define each_kind(kind) for (const struct kind *kind = kinds; kind < kinds + 3; kind++)
-
-static void set_int(int fd, int level, int name, int value)
-{
-	must(setsockopt(fd, level, name, &value, sizeof(value)));
-}
-
-static int bound(const struct kind *kind)
-{
-	struct sockaddr_in6 own;
-	socklen_t len = rfix_sockaddr(kind->socket_own, OWN, &own);
-	int fd = must(socket(own.sin6_family, SOCK_STREAM, 0));
-
-	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	must(bind(fd, (void *)&own, len));
-	return fd;
-}
-
-static int established(const struct kind *kind)
-{
-	const struct tcp_repair_window window = {
-		.snd_wnd = WINDOW, .max_window = WINDOW, .rcv_wnd = WINDOW, .rcv_wup = RCV
-	};
-	int fd = must(bound(kind));
-	struct sockaddr_in6 peer;
-	socklen_t len = rfix_sockaddr(kind->socket_peer, PEER, &peer);
-
-	set_int(fd, IPPROTO_TCP, TCP_REPAIR, 1);
-	set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
-	set_int(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, SND);
-	set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	set_int(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, (int)RCV);
-	must(connect(fd, (void *)&peer, len));
-	must(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, sizeof(window)));
-	set_int(fd, IPPROTO_TCP, TCP_REPAIR, -1 /* no probe of the window */);
-	return fd;
-}
-
-/* It is not to say goodbye to anybody. */
-static void forget(int fd)
-{
-	const struct linger now = { .l_onoff = 1 };
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
-}
-
-static void fin_put(int fd, const struct resoa_fin *fin)
-{
-	must(bpf_map_update_elem(bpf_map__fd(fx.skel->maps.resoa_fin), &fd, fin, BPF_ANY));
-}
-
-static void fin_state(int fd, __u32 state)
-{
-	const struct resoa_fin fin = { .state = state };
-
-	fin_put(fd, &fin);
-}
-
-static struct resoa_fin fin_get(int fd)
-{
-	struct resoa_fin fin = {};
-
-	must(bpf_map_lookup_elem(bpf_map__fd(fx.skel->maps.resoa_fin), &fd, &fin));
-	return fin;
-}
-
-static bool fin_is(int fd, const struct resoa_fin *want)
-{
-	struct resoa_fin got = fin_get(fd);
-
-	if (!memcmp(&got, want, sizeof(got)))
-		return true;
-	fprintf(stderr, "state %u, seq %x, at %llu, window %u, again %u, ifindex %u\n", got.state,
-		got.fin_seq, got.at, got.window, got.again, got.ifindex);
-	return false;
-}
-
 /* ---- packets */
 
 /* As a peer sends it: seq and ack are relative to what is next. */
-static struct packet_spec segment(const struct kind *kind, struct packet_spec spec)
+static struct packet_spec segment(const struct rfin_kind *kind, struct packet_spec spec)
 {
 	spec.src = rfix_addr(kind->peer);
 	spec.dst = rfix_addr(kind->own);
-	spec.sport = PEER;
-	spec.dport = OWN;
-	spec.seq += RCV;
-	spec.ack += SND;
+	spec.sport = RFIN_PEER;
+	spec.dport = RFIN_OWN;
+	spec.seq += RFIN_RCV;
+	spec.ack += RFIN_SND;
 	return spec;
 }
 
@@ -170,7 +77,7 @@ static bool run(const struct packet_spec *spec, int reason)
 	return becomes(spec, 0, reason, &want);
 }
 
-static bool event_is(const struct resoa_event *event, const struct kind *kind, __u64 cookie,
+static bool event_is(const struct resoa_event *event, const struct rfin_kind *kind, __u64 cookie,
 		     __u64 at)
 {
 	struct resoa_event want = { .type = RESOA_EVENT_FIN,
@@ -179,7 +86,7 @@ static bool event_is(const struct resoa_event *event, const struct kind *kind, _
 				    .cookie = cookie,
 				    .number = at };
 
-	want.names = rfix_names(kind->own, OWN, kind->peer, PEER);
+	want.names = rfix_names(kind->own, RFIN_OWN, kind->peer, RFIN_PEER);
 	return event && !memcmp(event, &want, sizeof(want));
 }
 
@@ -275,13 +182,13 @@ static const struct row rows[] = {
 	  6,
 	  9 },
 	{ "FIN at the window's edge",
-	  { .flags = FINACK, .seq = WINDOW },
+	  { .flags = FINACK, .seq = RFIN_WINDOW },
 	  RESOA_FIN_HELD,
 	  0,
-	  WINDOW },
-	{ "FIN beyond it", { .flags = FINACK, .seq = WINDOW + 1 }, RESOA_FIN_EARLY, 0, 0 },
+	  RFIN_WINDOW },
+	{ "FIN beyond it", { .flags = FINACK, .seq = RFIN_WINDOW + 1 }, RESOA_FIN_EARLY, 0, 0 },
 	{ "FIN beyond it by its data",
-	  { .flags = FINACK, .seq = WINDOW - 9, .data_len = 10 },
+	  { .flags = FINACK, .seq = RFIN_WINDOW - 9, .data_len = 10 },
 	  RESOA_FIN_EARLY,
 	  0,
 	  0 },
@@ -297,11 +204,15 @@ static const struct row rows[] = {
 	  0,
 	  0 },
 	{ "FIN with an old acknowledgment",
-	  { .flags = FINACK, .ack = -WINDOW },
+	  { .flags = FINACK, .ack = -RFIN_WINDOW },
 	  RESOA_FIN_HELD,
 	  0,
 	  0 },
-	{ "FIN with an older one", { .flags = FINACK, .ack = -WINDOW - 1 }, RESOA_FIN_EARLY, 0, 0 },
+	{ "FIN with an older one",
+	  { .flags = FINACK, .ack = -RFIN_WINDOW - 1 },
+	  RESOA_FIN_EARLY,
+	  0,
+	  0 },
 	{ "FIN with a wrong checksum",
 	  { .flags = FINACK, .data_len = 10, .check = PACKET_CHECK_BAD },
 	  RESOA_FIN_EARLY,
@@ -351,7 +262,7 @@ static const struct row rows[] = {
 static struct resoa_fin held(const struct packet_spec *spec, __u64 at)
 {
 	struct resoa_fin fin = { .state = RESOA_FIN_HELD_BACK,
-				 .fin_seq = RCV + (__u32)at,
+				 .fin_seq = RFIN_RCV + (__u32)at,
 				 .at = at,
 				 .window = htons(spec->window ? spec->window : 64240),
 				 .ifindex = if_nametoindex("e0") };
@@ -359,26 +270,26 @@ static struct resoa_fin held(const struct packet_spec *spec, __u64 at)
 	return fin;
 }
 
-static bool run_armed(const struct row *row, const struct kind *kind)
+static bool run_armed(const struct row *row, const struct rfin_kind *kind)
 {
 	static const struct resoa_fin armed = { .state = RESOA_FIN_ARMED };
 	struct packet_spec spec = segment(kind, row->spec);
-	int fd = established(kind);
+	int fd = rfin_established(kind);
 	__u64 cookie = row->spec.data_len ? rfix_socket_cookie(fd) : 0; /* if it was asked for */
 	bool right;
 
-	fin_put(fd, &armed);
+	rfin_put(&fx, fd, &armed);
 	right = run(&spec, row->reason);
 	if (row->reason == RESOA_FIN_HELD) {
 		const struct resoa_fin want = held(&spec, row->at);
 
-		right = right && fin_is(fd, &want) &&
+		right = right && rfin_is(&fx, fd, &want) &&
 			event_is(rfix_event(&fx, 0), kind, cookie, row->at);
 	} else {
-		right = right && fin_is(fd, &armed);
+		right = right && rfin_is(&fx, fd, &armed);
 	}
 	right = right && !rfix_event(&fx, 0);
-	forget(fd);
+	rfin_forget(fd);
 	return right;
 }
 
@@ -386,7 +297,7 @@ static void test_armed(void **unused)
 {
 	(void)unused;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		each_kind(kind)
+		rfin_each_kind(kind)
 		{
 			if (rows[i].only && rows[i].only != kind->family)
 				continue;
@@ -402,15 +313,15 @@ static void test_off(void **unused)
 {
 	(void)unused;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		each_kind(kind)
+		rfin_each_kind(kind)
 		{
 			struct packet_spec spec = segment(kind, rows[i].spec);
-			int fd = established(kind);
+			int fd = rfin_established(kind);
 
 			assert_true(run(&spec, RESOA_OTHER));
-			fin_state(fd, RESOA_FIN_OFF);
+			rfin_state(&fx, fd, RESOA_FIN_OFF);
 			assert_true(run(&spec, RESOA_OTHER));
-			forget(fd);
+			rfin_forget(fd);
 		}
 	assert_null(rfix_event(&fx, 0));
 }
@@ -419,12 +330,12 @@ static void test_off(void **unused)
 static void test_names(void **unused)
 {
 	(void)unused;
-	each_kind(kind)
+	rfin_each_kind(kind)
 	{
 		struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
-		int fd = established(kind);
+		int fd = rfin_established(kind);
 
-		fin_state(fd, RESOA_FIN_ARMED);
+		rfin_state(&fx, fd, RESOA_FIN_ARMED);
 		for (int bit = 0; bit < 16; bit++) {
 			struct packet_spec strange = spec;
 
@@ -443,83 +354,83 @@ static void test_names(void **unused)
 		assert_true(run(&spec, RESOA_FIN_HELD));
 		assert_true(event_is(rfix_event(&fx, 0), kind, 0, 0));
 		assert_null(rfix_event(&fx, 0));
-		forget(fd);
+		rfin_forget(fd);
 	}
 }
 
 /* ---- the other states */
 
-static void run_again(const struct kind *kind)
+static void run_again(const struct rfin_kind *kind)
 {
 	struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
 	struct resoa_fin want = held(&spec, 0);
-	int fd = established(kind);
+	int fd = rfin_established(kind);
 
-	fin_state(fd, RESOA_FIN_ARMED);
+	rfin_state(&fx, fd, RESOA_FIN_ARMED);
 	assert_true(run(&spec, RESOA_FIN_HELD));
 	spec.window = 1234;
 	assert_true(run(&spec, RESOA_FIN_AGAIN));
 	want.window = htons(1234);
 	want.again = 1;
-	assert_true(fin_is(fd, &want));
+	assert_true(rfin_is(&fx, fd, &want));
 	/* Another place is not believed any more. */
 	spec.window = 4321;
 	spec.data_len = 10;
 	assert_true(run(&spec, RESOA_FIN_AGAIN));
 	want.again = 2;
-	assert_true(fin_is(fd, &want));
+	assert_true(rfin_is(&fx, fd, &want));
 	assert_true(event_is(rfix_event(&fx, 0), kind, 0, 0));
 	assert_null(rfix_event(&fx, 0));
-	forget(fd);
+	rfin_forget(fd);
 }
 
 static void test_again(void **unused)
 {
 	(void)unused;
-	each_kind(kind) run_again(kind);
+	rfin_each_kind(kind) run_again(kind);
 }
 
 /* The peer's passes as it is; the daemon's own gets the acknowledgment of this moment. */
-static void run_open(const struct kind *kind)
+static void run_open(const struct rfin_kind *kind)
 {
 	struct packet_spec spec =
 		segment(kind, (struct packet_spec){ .flags = FINACK, .data_len = 3 });
 	struct packet_spec want = spec;
-	int fd = established(kind);
+	int fd = rfin_established(kind);
 
-	fin_state(fd, RESOA_FIN_OPEN);
+	rfin_state(&fx, fd, RESOA_FIN_OPEN);
 	assert_true(run(&spec, RESOA_FIN_PASSED));
 	assert_true(becomes(&spec, RESOA_FIN_MARK + 1, RESOA_FIN_PASSED, &spec));
 	spec.ack = 0x11223344;
-	want.ack = SND;
+	want.ack = RFIN_SND;
 	assert_true(becomes(&spec, RESOA_FIN_MARK, RESOA_FIN_OPENED, &want));
 	/* Before the gate is open the mark opens nothing. */
-	fin_state(fd, RESOA_FIN_HELD_BACK);
+	rfin_state(&fx, fd, RESOA_FIN_HELD_BACK);
 	want = spec;
 	want.flags &= ~PACKET_FIN;
 	assert_true(becomes(&spec, RESOA_FIN_MARK, RESOA_FIN_AGAIN, &want));
 	assert_null(rfix_event(&fx, 0));
-	forget(fd);
+	rfin_forget(fd);
 }
 
 static void test_open(void **unused)
 {
 	(void)unused;
-	each_kind(kind) run_open(kind);
+	rfin_each_kind(kind) run_open(kind);
 }
 
 /* A connection that does not stand yet is its listener's, which the kernel has not cloned. */
-static void run_listener(const struct kind *kind)
+static void run_listener(const struct rfin_kind *kind)
 {
 	struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
-	int fd = bound(kind);
+	int fd = rfin_bound(kind);
 
 	must(listen(fd, 1));
 	assert_true(run(&spec, RESOA_OTHER));
-	fin_state(fd, RESOA_FIN_ARMED);
+	rfin_state(&fx, fd, RESOA_FIN_ARMED);
 	assert_true(run(&spec, RESOA_FIN_EARLY));
-	assert_int_equal(fin_get(fd).state, RESOA_FIN_ARMED);
-	fin_state(fd, RESOA_FIN_OPEN);
+	assert_int_equal(rfin_get(&fx, fd).state, RESOA_FIN_ARMED);
+	rfin_state(&fx, fd, RESOA_FIN_OPEN);
 	assert_true(run(&spec, RESOA_FIN_PASSED));
 	assert_null(rfix_event(&fx, 0));
 	close(fd);
@@ -528,24 +439,24 @@ static void run_listener(const struct kind *kind)
 static void test_listener(void **unused)
 {
 	(void)unused;
-	each_kind(kind) run_listener(kind);
+	rfin_each_kind(kind) run_listener(kind);
 }
 
 /* A connect under way, whose numbers are all 0: nothing can be believed of it. */
-static void run_connecting(const struct kind *kind)
+static void run_connecting(const struct rfin_kind *kind)
 {
 	struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
 	struct sockaddr_in6 peer;
-	socklen_t len = rfix_sockaddr(kind->socket_peer, PEER, &peer);
-	int fd = bound(kind), fl = 1;
+	socklen_t len = rfix_sockaddr(kind->socket_peer, RFIN_PEER, &peer);
+	int fd = rfin_bound(kind), fl = 1;
 
 	must(ioctl(fd, FIONBIO, &fl));
-	fin_state(fd, RESOA_FIN_ARMED);
+	rfin_state(&fx, fd, RESOA_FIN_ARMED);
 	assert_int_equal(connect(fd, (void *)&peer, len), -1);
 	assert_int_equal(errno, EINPROGRESS);
 	spec.seq = spec.ack = 0;
 	assert_true(run(&spec, RESOA_FIN_EARLY));
-	assert_int_equal(fin_get(fd).state, RESOA_FIN_ARMED);
+	assert_int_equal(rfin_get(&fx, fd).state, RESOA_FIN_ARMED);
 	assert_null(rfix_event(&fx, 0));
 	close(fd);
 }
@@ -553,18 +464,18 @@ static void run_connecting(const struct kind *kind)
 static void test_connecting(void **unused)
 {
 	(void)unused;
-	each_kind(kind) run_connecting(kind);
+	rfin_each_kind(kind) run_connecting(kind);
 }
 
 /* Nobody is there any more who would open the gate. The last test: the kernel keeps them. */
 static void test_closed(void **unused)
 {
 	(void)unused;
-	for (const struct kind *kind = kinds; kind < kinds + 2; kind++) {
+	for (const struct rfin_kind *kind = rfin_kinds; kind < rfin_kinds + 2; kind++) {
 		struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
-		int fd = established(kind);
+		int fd = rfin_established(kind);
 
-		fin_state(fd, RESOA_FIN_ARMED);
+		rfin_state(&fx, fd, RESOA_FIN_ARMED);
 		close(fd);
 		assert_true(run(&spec, RESOA_FIN_PASSED));
 		assert_null(rfix_event(&fx, 0));
@@ -574,38 +485,38 @@ static void test_closed(void **unused)
 /* The daemon does not read: the repetition tells. */
 static void test_ring_full(void **unused)
 {
-	const struct kind *kind = &kinds[0];
+	const struct rfin_kind *kind = &rfin_kinds[0];
 	const int most = RESOA_EVENT_BYTES / sizeof(struct resoa_event) + 1;
 	struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
 	const struct resoa_fin want = held(&spec, 0);
-	int fd = established(kind), fits = 0;
+	int fd = rfin_established(kind), fits = 0;
 	struct rfix_result result;
 	struct packet in;
 
 	(void)unused;
 	packet_build(&spec, &in);
 	for (; fits < most; fits++) {
-		fin_state(fd, RESOA_FIN_ARMED);
+		rfin_state(&fx, fd, RESOA_FIN_ARMED);
 		rfix_run(&fx, fx.skel->progs.resoa_fin_in, "e0", 0, &in, &result);
 		if (result.reason != RESOA_FIN_HELD)
 			break;
 	}
 	assert_true(rfix_counts(&fx, { RESOA_FIN_HELD, fits }, { RESOA_FIN_EARLY, 1 },
 				{ RESOA_EVENT_LOST, 1 }));
-	assert_int_equal(fin_get(fd).state, RESOA_FIN_ARMED);
+	assert_int_equal(rfin_get(&fx, fd).state, RESOA_FIN_ARMED);
 	must(ring_buffer__consume(fx.ring));
 	fx.events = 0;
 	assert_true(run(&spec, RESOA_FIN_HELD));
-	assert_true(fin_is(fd, &want));
+	assert_true(rfin_is(&fx, fd, &want));
 	assert_true(event_is(rfix_event(&fx, 0), kind, 0, 0));
-	forget(fd);
+	rfin_forget(fd);
 }
 
 /* ---- what the daemon sends goes round */
 
 static void test_out(void **unused)
 {
-	struct packet_spec spec = segment(&kinds[0], (struct packet_spec){ .flags = FINACK });
+	struct packet_spec spec = segment(&rfin_kinds[0], (struct packet_spec){ .flags = FINACK });
 	struct rfix_result result;
 	struct packet in;
 
