@@ -41,13 +41,14 @@ LOADER_SRC := $(wildcard loader/*.c maps/*.c)
 AGENT_LIB  := $(wildcard agents/lib/*.c)
 TESTS      := $(patsubst selftests/%.c,$B/selftests/%,$(filter-out %.bpf.c,$(wildcard selftests/*.c)))
 ASSUME     := $(patsubst selftests/%.c,$B/selftests/%,$(filter-out %.bpf.c,$(wildcard selftests/assume/*.c)))
+TEST_BIN   := $(patsubst %,$B/selftests/lib/%,resoa_calls resoa_peer)
 BENCH_BIN  := $(patsubst selftests/%.c,$B/selftests/%,$(filter-out %.bpf.c,$(wildcard selftests/bench/*.c)))
 BENCH_BPF  := $(patsubst selftests/%.bpf.c,$B/selftests/%.bpf.o,$(wildcard selftests/*/*.bpf.c selftests/*.bpf.c))
 SKELS      := $(DATAPATHS:%=$B/bpf/%.skel.h)
 objects     = $(patsubst %.c,$B/obj/%.o,$(1))
 
 build: $(DEPS_OK) ; $(Q)$(MAKE) --no-print-directory -j$$(nproc) everything
-everything: $(PROGRAMS) $(PRELOADED) $(TESTS) $(ASSUME) $(BENCH_BIN) $(BENCH_BPF)
+everything: $(PROGRAMS) $(PRELOADED) $(TESTS) $(TEST_BIN) $(ASSUME) $(BENCH_BIN) $(BENCH_BPF)
 
 $B/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$@)
