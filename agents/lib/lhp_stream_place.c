@@ -154,6 +154,14 @@ static int try_unix(const struct place *place)
 	return rc == -EAGAIN ? 0 : rc;
 }
 
+/* A file that is no socket refuses connections, too. */
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st) && S_ISSOCK(st.st_mode);
+}
+
 /* A socket file that nobody listens on was left by a killed daemon. */
 static int bind_unix(const struct place *place)
 {
@@ -162,7 +170,7 @@ static int bind_unix(const struct place *place)
 
 	if (!rc)
 		return -EADDRINUSE;
-	if (rc == -ECONNREFUSED)
+	if (rc == -ECONNREFUSED && is_socket(path))
 		unlink(path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
