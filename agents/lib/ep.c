@@ -7,8 +7,9 @@
 #include "ep.h"
 #include "lhp.h"
 
-#define ERRNO_MAX  4095 /* as the kernel has it */
-#define NAME_BYTES 24
+#define ERRNO_MAX    4095 /* as the kernel has it */
+#define NAME_BYTES   24
+#define EP_ERROR_WHO 16 /* in front of an ERROR's payload */
 
 /* What stands in a message of a type, in this order, after the four bytes that all have. */
 enum field {
@@ -35,33 +36,35 @@ struct type {
 /* Positions stay where sums of them are still numbers. */
 #define POSITION_MAX ((uint64_t)INT64_MAX)
 
-#define NAMES (F_NAME | F_OTHER)
+#define NAMES		     (F_NAME | F_OTHER)
+#define TYPE(word, has, ...) [EP_##word] = { .name = #word, .fields = has, ##__VA_ARGS__ }
 static const struct type types[EP_TYPE_END] = {
-	[EP_REGISTER] = { "REGISTER", F_BODY },
-	[EP_REGISTERED] = { "REGISTERED", F_BODY },
-	[EP_REFUSED] = { "REFUSED", F_ERROR | F_BODY },
-	[EP_CHANGED] = { "CHANGED", F_BODY },
-	[EP_PING] = { "PING", F_NUMBER, UINT64_MAX },
-	[EP_PONG] = { "PONG", F_NUMBER, UINT64_MAX },
-	[EP_BIND] = { "BIND", F_NAME },
-	[EP_CONNECT] = { "CONNECT", NAMES },
-	[EP_LISTEN] = { "LISTEN", F_NAME | F_NUMBER, UINT32_MAX },
-	[EP_RESULT] = { "RESULT", F_ERROR | F_NAME },
-	[EP_INCOMING] = { "INCOMING", F_ID | NAMES },
-	[EP_ACCEPTED] = { "ACCEPTED", 0 },
-	[EP_DATA] = { "DATA", F_BODY },
-	[EP_URGENT] = { "URGENT", F_BODY, .body_min = 1 },
-	[EP_FIN] = { "FIN", F_NUMBER, POSITION_MAX },
-	[EP_CREDIT] = { "CREDIT", F_NUMBER | F_READ, POSITION_MAX },
-	[EP_DELIVERED] = { "DELIVERED", F_NUMBER, POSITION_MAX },
-	[EP_RESET] = { "RESET", F_ERROR },
-	[EP_CLOSE] = { "CLOSE", 0 },
-	[EP_OPTION] = { "OPTION", F_OPTION | F_BODY },
-	[EP_ASK] = { "ASK", F_OPTION | F_NUMBER, EP_BODY_MAX },
-	[EP_VALUE] = { "VALUE", F_OPTION | F_ERROR | F_BODY },
-	[EP_DATAGRAM] = { "DATAGRAM", F_TTL | NAMES | F_BODY | F_SEMI },
-	[EP_ERROR] = { "ERROR", F_ICMP | F_ERROR | F_NUMBER | NAMES | F_BODY | F_SEMI, UINT32_MAX },
-	[EP_GROUP] = { "GROUP", F_ID | F_NUMBER | NAMES, 1 },
+	TYPE(REGISTER, F_BODY),
+	TYPE(REGISTERED, F_BODY),
+	TYPE(REFUSED, F_ERROR | F_BODY),
+	TYPE(CHANGED, F_BODY),
+	TYPE(PING, F_NUMBER, .number_max = UINT64_MAX),
+	TYPE(PONG, F_NUMBER, .number_max = UINT64_MAX),
+	TYPE(BIND, F_NAME),
+	TYPE(CONNECT, NAMES),
+	TYPE(LISTEN, F_NAME | F_NUMBER, .number_max = UINT32_MAX),
+	TYPE(RESULT, F_ERROR | F_NAME),
+	TYPE(INCOMING, F_ID | NAMES),
+	TYPE(ACCEPTED, 0),
+	TYPE(DATA, F_BODY),
+	TYPE(URGENT, F_BODY, .body_min = 1),
+	TYPE(FIN, F_NUMBER, .number_max = POSITION_MAX),
+	TYPE(CREDIT, F_NUMBER | F_READ, .number_max = POSITION_MAX),
+	TYPE(DELIVERED, F_NUMBER, .number_max = POSITION_MAX),
+	TYPE(RESET, F_ERROR),
+	TYPE(CLOSE, 0),
+	TYPE(OPTION, F_OPTION | F_BODY),
+	TYPE(ASK, F_OPTION | F_NUMBER, .number_max = EP_BODY_MAX),
+	TYPE(VALUE, F_OPTION | F_ERROR | F_BODY),
+	TYPE(DATAGRAM, F_TTL | NAMES | F_BODY | F_SEMI),
+	TYPE(ERROR, F_ICMP | F_ERROR | F_NUMBER | NAMES | F_BODY | F_SEMI, .number_max = UINT32_MAX,
+	     .body_min = EP_ERROR_WHO),
+	TYPE(GROUP, F_ID | F_NUMBER | NAMES, .number_max = 1),
 };
 
 static const struct type *type_of(uint8_t type)

@@ -139,7 +139,7 @@ static void flush(struct stream *stream)
 			if (!seal(stream, piece)) {
 				char why[sizeof(stream->why)];
 
-				stream_tls_why(why, sizeof(why));
+				stream_tls_why(stream, why, sizeof(why));
 				fail(stream, why);
 				return;
 			}
@@ -248,6 +248,14 @@ static void make_room(struct stream *stream)
 	}
 }
 
+void stream_took(struct stream *stream, size_t len)
+{
+	stream->in_end += len;
+	take_messages(stream);
+	if (!stream->gone)
+		make_room(stream);
+}
+
 /* What SSL_read() or SSL_do_handshake() meant by its failure. */
 static void on_tls_end(struct stream *stream, int rc)
 {
@@ -266,7 +274,7 @@ static void on_tls_end(struct stream *stream, int rc)
 	else if (error == SSL_ERROR_SYSCALL)
 		fail(stream, reason ? strerror(reason) : "the connection is lost");
 	else {
-		stream_tls_why(why, sizeof(why));
+		stream_tls_why(stream, why, sizeof(why));
 		fail(stream, why);
 	}
 	ERR_clear_error();
@@ -291,11 +299,11 @@ static void read_messages(struct stream *stream)
 			on_tls_end(stream, len);
 			return;
 		}
-		stream->in_end += len;
-		take_messages(stream);
+		stream_took(stream, len);
 		if (stream->gone)
 			return;
-		make_room(stream);
+		if (stream->out_end && !stream->blocked)
+			soon(stream); /* TLS has answered something of its own */
 		if (stream->drained && !stream->broken && !SSL_has_pending(stream->ssl))
 			return;
 	}

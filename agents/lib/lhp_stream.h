@@ -89,6 +89,8 @@ extern const struct lhp_ops stream_tls_ops, stream_unix_ops, stream_vsock_ops;
 struct stream *stream_new(struct event_base *base, const struct lhp_ops *ops, int fd);
 int stream_start(struct stream *stream, bool connecting);
 void stream_free(struct stream *stream); /* as lhp_free() */
+/* So many more bytes are in stream->in: whole messages go to the handler. */
+void stream_took(struct stream *stream, size_t len);
 
 /* ---- lhp_stream_queue.c */
 void queue_init(struct stream_queue *queue);
@@ -103,7 +105,7 @@ void queue_taken(struct stream_queue *queue, size_t len);     /* of the first pi
 /* One context serves all connections of the program: there are no certificates. */
 SSL *stream_tls_new(struct stream *stream, bool server); /* NULL without memory */
 /* One line about the last error of TLS. */
-void stream_tls_why(char *why, size_t len);
+void stream_tls_why(const struct stream *stream, char *why, size_t len);
 
 /* ---- lhp_stream_place.c */
 /* A handshake of a listener is over: stream->listener is NULL then. */

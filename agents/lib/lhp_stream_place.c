@@ -104,6 +104,8 @@ static void set_tcp_options(int fd)
 		int level, option, value;
 	} options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		/* Short messages wait in the kernel behind so much bulk, at most. */
+		{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 << 10 },
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
 		{ IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_EVERY_S },

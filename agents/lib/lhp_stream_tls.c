@@ -16,11 +16,13 @@
 
 #define SLACK 4096 /* of the bytes to be sent: for what TLS says of itself */
 
-void stream_tls_why(char *why, size_t len)
+void stream_tls_why(const struct stream *stream, char *why, size_t len)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+	bool asks = stream->state == STREAM_HANDSHAKE && !stream->listener;
 
-	snprintf(why, len, "TLS: %s", reason ? reason : "failed");
+	snprintf(why, len, "%sTLS: %s", asks ? "name or key is refused: " : "",
+		 reason ? reason : "failed");
 	ERR_clear_error();
 }
 

@@ -25,6 +25,8 @@
 
 struct resoad;
 struct client;
+struct tcp;
+struct listener;
 
 /* ---- registry.c: the file of clients; one section each */
 #define REGISTRY_RULES	 32
@@ -78,10 +80,13 @@ struct sock {
 	struct ep_name local, remote;
 	struct client *client;
 	struct event *event;
-	void *state;	    /* struct tcp, struct listener, struct udp: of its kind's file */
-	void *options;	    /* option.c: those that came before the socket was made */
-	unsigned int ports; /* how often port_take() was done for `local` */
+	void *state;   /* struct tcp, struct listener, struct udp: of its kind's file */
+	void *options; /* option.c: those that came before the socket was made */
+	bool has_port; /* port_take() was done for `local` */
 	struct sock *next, *by_cookie;
+	/* fin.c: gates that are held, the oldest first. */
+	uint64_t held_ns;
+	struct sock *held_before, *held_after;
 };
 
 #define CLIENT_ENDED 1024 /* a power of 2 */
@@ -98,11 +103,15 @@ struct client {
 	 * one. */
 	uint32_t ended[CLIENT_ENDED];
 	uint64_t bytes_in, bytes_out, refused; /* for the client; of it */
-	struct sched *sched;		       /* tcp.c: whose turn it is */
-	int64_t tokens;			       /* bytes that may go at once, with a rate */
+	/* tcp.c: connections that have bytes for the client, and how many of them in this turn. */
+	struct tcp *ready, *ready_last;
+	struct listener *paused; /* listen.c: until a socket ends */
+	size_t quantum;
+	int64_t tokens; /* bytes that may go at once, with a rate */
 	uint64_t filled_ns;
-	struct event *refill;
-	json_t *told; /* what REGISTERED and CHANGED have said */
+	struct event *refill, *over;
+	const char *ending; /* why it is ended as soon as that is safe */
+	json_t *told;	    /* what REGISTERED and CHANGED have said */
 	struct client *next;
 };
 
@@ -111,11 +120,25 @@ struct sock *sock_new(struct client *client, uint32_t id); /* NULL: at a limit; 
 struct sock *sock_find(struct client *client, uint32_t id);
 struct sock *sock_of_cookie(struct resoad *resoad, uint64_t cookie);
 void sock_set_fd(struct sock *sock, int fd);
+int sock_give_fd(struct sock *sock); /* it has none any more */
 /* Forgets it and closes its socket. error: 0 CLOSE, else RESET is sent; -1: the client knows. */
 void sock_end(struct sock *sock, int error);
 void sock_result(struct sock *sock, int error); /* RESULT with the socket's local name */
 /* Token bucket and total: how many of `want` bytes may go now; a retry is arranged if fewer. */
 size_t client_allowance(struct client *client, size_t want);
+/* The same in two steps, where it is not known before how many there are. */
+size_t client_may(struct client *client, size_t want);
+void client_spend(struct client *client, size_t count);
+/* Closes the connection, soon: may be called from anywhere. `why` stays. */
+void client_end(struct client *client, const char *why);
+/* `all` that it knows now; it is sent `body` of it. */
+void client_tell(struct client *client, uint8_t type, json_t *all, const json_t *body);
+void client_reload(struct resoad *resoad, struct registry *fresh); /* takes it */
+void client_free_all(struct resoad *resoad);
+void client_each_sock(struct client *client, void (*each)(struct sock *sock, void *arg), void *arg);
+/* A close() that follows tells the peer RST. */
+void sock_abort(const struct sock *sock);
+uint64_t resoad_now_ns(void);
 
 /* ---- the rest: messages by type */
 void tcp_connect(struct sock *sock, const struct ep_message *message);
@@ -124,15 +147,24 @@ void tcp_message(struct sock *sock,
 int tcp_start(struct sock *sock);		    /* fd is connected: bytes flow within credit */
 void tcp_writable(struct client *client);
 void tcp_end(struct sock *sock);
+/* Both ends have said FIN, and nothing is on its way: it may be closed in order. */
+bool tcp_is_done(const struct sock *sock);
+/* A connection that a listener accepted; it is told to the client, and waits for ACCEPTED. */
+int tcp_incoming(struct sock *sock);
+int tcp_open(struct resoad *resoad);
+void tcp_close(struct resoad *resoad);
 void listen_message(struct sock *sock, const struct ep_message *message);
 void listen_end(struct sock *sock);
 /* DATAGRAM, GROUP, and LISTEN of UDP (its name's proto). */
+void listen_room(struct client *client); /* a socket has ended: one more may be accepted */
 void udp_message(struct sock *sock, const struct ep_message *message);
 void udp_end(struct sock *sock);
 void udp_writable(struct client *client);
 void option_message(struct sock *sock, const struct ep_message *message); /* OPTION, ASK */
 /* Those that were told before the socket was made are applied by sock_set_fd(). */
 void option_apply(struct sock *sock);
+bool option_v6only(const struct sock *sock); /* the program has set IPV6_V6ONLY */
+void option_end(struct sock *sock);	     /* by sock_end() */
 bool policy_allows(const struct client_conf *conf, uint8_t proto, const struct ep_name *to);
 /* Where it really goes: 192.0.0.8, port 53, is the name server on the server's own loopback. */
 void policy_destination(const struct resoad *resoad, const struct ep_name *to,
@@ -143,9 +175,17 @@ void policy_source(const struct resoad *resoad, const struct ep_name *real, stru
  * that is any. 0, -EADDRNOTAVAIL, -EAFNOSUPPORT: it has none of that family. */
 int policy_local(const struct client *client, const struct ep_name *wanted, struct ep_name *local);
 
-/* ---- port.c: exclusive between clients. 0 or -EADDRINUSE, -EACCES. */
-int port_take(struct client *client, const struct ep_name *name, bool reuse);
+/* ---- port.c: exclusive between clients */
+struct ports *ports_new(void);
+void ports_free(struct ports *ports);
+/* `name` as of policy_local(). 0 or -EADDRINUSE, -EACCES; as often as it is released. */
+int port_take(struct client *client, const struct ep_name *name);
+/* Of its block, or of an address of its own: no other client can have it. */
+bool port_is_leased(const struct client *client, const struct ep_name *name);
 void port_release(struct client *client, const struct ep_name *name);
+unsigned int port_count(const struct client *client, const struct ep_name *name);
+struct sock *port_bound(const struct client *client, const struct ep_name *name);
+void port_set_bound(struct client *client, const struct ep_name *name, struct sock *sock);
 void port_release_all(struct client *client);
 /* The socket that BIND made for this name, for the first CONNECT or LISTEN of it: -1 or the
  * caller's. */
@@ -160,17 +200,28 @@ void fin_free(struct fin *fin);
 int fin_arm(struct fin *fin, int fd); /* a listener, or before connect() */
 /* The client has all bytes: the peer's FIN is let in. */
 void fin_open(struct fin *fin, struct sock *sock);
+void fin_accepted(struct fin *fin, struct sock *sock);
+const char *fin_state(const struct fin *fin, const struct sock *sock);
+bool fin_needs_admin(const struct fin *fin);  /* to take its programs from the devices */
+void fin_forget(struct sock *sock);	      /* by sock_end(), before its descriptor is closed */
 void tcp_fin(struct sock *sock, uint64_t at); /* the peer has ended after so many bytes */
 void fin_count(struct fin *fin, struct isthmus_count counts[RESOA_REASON_COUNT]);
 
 /* ---- export.c */
 json_t *export_registered(struct resoad *resoad, struct client *client); /* REGISTERED's body */
 int export_watch(struct resoad *resoad); /* CHANGED when routes or addresses do */
+void export_tell(struct resoad *resoad); /* CHANGED, to those for whom something has */
+void export_close(struct resoad *resoad);
+/* The client's address of a family, 4 or 6: its own, or the server's. All zero: none. */
+const struct isthmus_addr *export_address(const struct client *client, uint8_t family);
+/* The name server on the server's loopback that clients know as 192.0.0.8. */
+const struct isthmus_addr *export_resolver(const struct resoad *resoad);
 
 #define RESOAD_COOKIES 16384 /* a power of 2 */
 
 struct ports;
-struct export;
+struct exports;
+struct status;
 
 struct resoad {
 	struct event_base *base;
@@ -179,10 +230,21 @@ struct resoad {
 	struct client *clients;
 	struct fin *fin; /* NULL: no R10, for the programs could not be loaded */
 	struct ports *ports;
-	struct export *export;
+	struct exports *exports;
+	struct event *turn; /* tcp.c */
+	struct lhp_listener *listener[CONF_LIST_MAX];
+	struct status *status;
 	struct sock *by_cookie[RESOAD_COOKIES];
 };
 
 int resoad_run(const struct settings *settings); /* an exit code */
+
+/* ---- status.c: the control socket; command.c: who asks it */
+int status_listen(struct resoad *resoad, char *error, size_t error_len);
+void status_close(struct resoad *resoad);
+void tcp_figures(const struct sock *sock, json_t *object); /* tcp.c */
+int command_run(const struct settings *settings, int argc, char **argv);
+/* Reads the file of clients anew; 0, or a line in error and nothing has changed. */
+int resoad_reload(struct resoad *resoad, char *error, size_t error_len);
 
 #endif

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * BIND: a program's socket has a port before it connects or listens. The port is really bound here,
+ * so that EADDRINUSE is true also against programs of the server; the first CONNECT or LISTEN of
+ * that name goes on with this socket.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "resoad.h"
+
+static int bind_here(struct sock *sock)
+{
+	const int one = 1;
+	struct sockaddr_storage address;
+	socklen_t len = ep_to_sockaddr(&sock->local, &address);
+	int type = sock->proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
+	int fd = socket(sock->family == 4 ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			0);
+
+	if (fd < 0)
+		return -errno;
+	sock_set_fd(sock, fd);
+	if (sock->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)))
+		return -errno;
+	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;
+}
+
+static int take(struct sock *sock, const struct ep_message *message)
+{
+	int err = policy_local(sock->client, &message->name, &sock->local);
+
+	if (err)
+		return err;
+	sock->family = sock->local.family;
+	sock->proto = sock->local.proto;
+	if (sock->proto != IPPROTO_TCP && sock->proto != IPPROTO_UDP)
+		return -EPROTONOSUPPORT;
+	err = port_take(sock->client, &sock->local);
+	if (err)
+		return err;
+	sock->has_port = true;
+	/* Conflicts within a client are its own kernel's to find. */
+	if (port_count(sock->client, &sock->local) > 1)
+		return 0;
+	err = bind_here(sock);
+	if (!err)
+		port_set_bound(sock->client, &sock->local, sock);
+	return err;
+}
+
+void bind_message(struct sock *sock, const struct ep_message *message)
+{
+	int err;
+
+	if (sock->kind != SOCK_NEW || sock->state) {
+		client_end(sock->client, "it binds a socket that does something else");
+		return;
+	}
+	err = take(sock, message);
+	if (err && !sock->local.family)
+		sock->local = message->name;
+	sock_result(sock, -err);
+	if (err)
+		sock_end(sock, -1);
+	else
+		sock->kind = SOCK_BOUND;
+}
+
+int bind_socket(struct client *client, const struct ep_name *name)
+{
+	struct sock *sock = port_bound(client, name);
+
+	if (!sock || sock->fd < 0)
+		return -1;
+	port_set_bound(client, name, NULL);
+	return sock_give_fd(sock);
+}
+
+void bind_end(struct sock *sock)
+{
+	if (port_bound(sock->client, &sock->local) == sock)
+		port_set_bound(sock->client, &sock->local, NULL);
+}

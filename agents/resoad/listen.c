@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Listeners: a peer's connection is accepted here and told to the client (INCOMING), whose daemon
+ * connects to the program's listener; if that fails the peer gets RST.
+ *
+ * A program that listens at `::` takes IPv4, too; here it has one socket for each of its addresses,
+ * for a socket at `::` would listen at those of other clients.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tcp.h"
+
+#define ACCEPTS 64 /* with one event */
+
+struct listener {
+	struct sock *sock;
+	int fd[2]; /* the second for IPv4 at `::`, or -1; the first is the sock's */
+	struct event *event[2];
+	struct ep_name second; /* its name, with its port taken */
+	bool paused;	       /* the client is at its limit of sockets */
+	struct listener *next_paused;
+};
+
+static void fail(struct sock *sock, int error)
+{
+	sock_result(sock, error);
+	sock_end(sock, -1);
+}
+
+static uint32_t next_id(struct client *client)
+{
+	uint32_t id;
+
+	do {
+		id = EP_OF_SERVER | (client->next_id++ & ~EP_OF_SERVER);
+	} while (id == EP_OF_SERVER || sock_find(client, id));
+	return id;
+}
+
+/* ---- accept */
+
+static void pause_all(struct listener *listener)
+{
+	struct client *client = listener->sock->client;
+
+	if (listener->paused)
+		return;
+	for (int i = 0; i < 2; i++)
+		if (listener->event[i])
+			event_del(listener->event[i]);
+	listener->paused = true;
+	listener->next_paused = client->paused;
+	client->paused = listener;
+}
+
+static void unpause(struct listener *listener)
+{
+	struct listener **at = &listener->sock->client->paused;
+
+	if (!listener->paused)
+		return;
+	while (*at != listener)
+		at = &(*at)->next_paused;
+	*at = listener->next_paused;
+	listener->paused = false;
+}
+
+void listen_room(struct client *client)
+{
+	struct listener *listener = client->paused;
+
+	if (!listener || !client->lhp)
+		return;
+	unpause(listener);
+	for (int i = 0; i < 2; i++)
+		if (listener->event[i])
+			event_add(listener->event[i], NULL);
+}
+
+static void tell_incoming(const struct listener *listener, const struct sock *sock)
+{
+	ep_send(sock->client->lhp, listener->sock->id,
+		&(struct ep_message){ .type = EP_INCOMING,
+				      .id = sock->id,
+				      .name = sock->local,
+				      .other = sock->remote });
+}
+
+static int read_names(struct sock *sock, const struct sockaddr_storage *peer, socklen_t peer_len)
+{
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+
+	if (getsockname(sock->fd, (struct sockaddr *)&own, &len))
+		return -errno;
+	if (ep_from_sockaddr((struct sockaddr *)&own, len, IPPROTO_TCP, true, &sock->local))
+		return -EAFNOSUPPORT;
+	sock->family = sock->local.family;
+	sock->proto = IPPROTO_TCP;
+	return ep_from_sockaddr((const struct sockaddr *)peer, peer_len, IPPROTO_TCP, true,
+				&sock->remote);
+}
+
+static void incoming(struct listener *listener, int fd, const struct sockaddr_storage *peer,
+		     socklen_t len)
+{
+	struct client *client = listener->sock->client;
+	struct sock *sock = sock_new(client, next_id(client));
+
+	if (!sock) {
+		close(fd);
+		return;
+	}
+	sock_set_fd(sock, fd);
+	if (read_names(sock, peer, len) || tcp_incoming(sock)) {
+		sock_abort(sock);
+		sock_end(sock, -1);
+		return;
+	}
+	tell_incoming(listener, sock);
+	if (client->resoad->fin)
+		fin_accepted(client->resoad->fin, sock);
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *listener = arg;
+	struct client *client = listener->sock->client;
+	struct sockaddr_storage peer;
+	socklen_t len;
+	int connection;
+
+	(void)what;
+	for (int i = 0; i < ACCEPTS; i++) {
+		/* As of a process without descriptors: who waits goes on waiting. */
+		if (client->socks >= client->conf->sockets) {
+			pause_all(listener);
+			return;
+		}
+		len = sizeof(peer);
+		connection =
+			accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (connection < 0)
+			return;
+		incoming(listener, connection, &peer, len);
+	}
+}
+
+/* ---- listen */
+
+static int backlog_of(const struct ep_message *message)
+{
+	return message->number > 65535 ? 65535 : (int)message->number;
+}
+
+static int bind_at(int fd, const struct ep_name *name)
+{
+	const int one = 1;
+	struct sockaddr_storage address;
+	socklen_t len = ep_to_sockaddr(name, &address);
+
+	if (name->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)))
+		return -errno;
+	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;
+}
+
+static int start_listening(struct listener *listener, int i, int backlog)
+{
+	struct resoad *resoad = listener->sock->client->resoad;
+	int fd = listener->fd[i];
+
+	if (resoad->fin)
+		fin_arm(resoad->fin, fd);
+	if (listen(fd, backlog))
+		return -errno;
+	listener->event[i] = event_new(resoad->base, fd, EV_READ | EV_PERSIST, on_accept, listener);
+	return listener->event[i] && !event_add(listener->event[i], NULL) ? 0 : -ENOMEM;
+}
+
+/* Of BIND, or a new one: with the options that the program has set, and no other. */
+static int make_socket(struct sock *sock, const struct ep_name *name, int *result)
+{
+	int fd = bind_socket(sock->client, name), before = sock->fd, err;
+	bool bound = fd >= 0;
+
+	if (!bound)
+		fd = socket(name->family == 4 ? AF_INET : AF_INET6,
+			    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (before < 0) {
+		sock_set_fd(sock, fd);
+	} else { /* the second one: options go to it by the same hand */
+		sock->fd = fd;
+		option_apply(sock);
+		sock->fd = before;
+	}
+	*result = fd;
+	err = bound ? 0 : bind_at(fd, name);
+	return err;
+}
+
+static bool is_any(const struct ep_name *name)
+{
+	static const struct isthmus_addr any;
+
+	return !memcmp(&name->address, &any, sizeof(any));
+}
+
+static int take_port(struct sock *sock)
+{
+	int err = port_take(sock->client, &sock->local);
+
+	sock->has_port = !err;
+	return err;
+}
+
+/* The IPv4 half of `::`. No IPv4 address, no half. */
+static int listen_second(struct listener *listener, const struct ep_message *message)
+{
+	struct sock *sock = listener->sock;
+	struct ep_name wanted = { .family = 4, .port = message->name.port, .proto = IPPROTO_TCP };
+	struct ep_name local;
+	int err = policy_local(sock->client, &wanted, &local);
+
+	if (err)
+		return 0;
+	err = port_take(sock->client, &local);
+	if (err)
+		return err;
+	listener->second = local;
+	err = make_socket(sock, &local, &listener->fd[1]);
+	return err ? err : start_listening(listener, 1, backlog_of(message));
+}
+
+static bool takes_both(const struct sock *sock, const struct ep_message *message)
+{
+	return message->name.family == 6 && is_any(&message->name) && !option_v6only(sock);
+}
+
+static int start(struct sock *sock, const struct ep_message *message)
+{
+	bool both = takes_both(sock, message);
+	struct listener *listener;
+	int err = take_port(sock), fd;
+
+	if (err)
+		return err;
+	listener = calloc(1, sizeof(*listener));
+	if (!listener)
+		return -ENOMEM;
+	listener->sock = sock;
+	listener->fd[0] = listener->fd[1] = -1;
+	sock->state = listener;
+	sock->kind = SOCK_LISTENER;
+	err = make_socket(sock, &sock->local, &fd);
+	if (err)
+		return err;
+	listener->fd[0] = fd;
+	err = start_listening(listener, 0, backlog_of(message));
+	return err || !both ? err : listen_second(listener, message);
+}
+
+static void listen_again(struct sock *sock, const struct ep_message *message)
+{
+	const struct listener *listener = sock->state;
+
+	for (int i = 0; i < 2; i++)
+		if (listener->fd[i] >= 0)
+			listen(listener->fd[i], backlog_of(message));
+	sock_result(sock, 0);
+}
+
+/* A program that listens at `::` of a server without IPv6 listens at its IPv4 address. */
+static int choose_local(struct sock *sock, const struct ep_message *message)
+{
+	struct ep_name wanted = message->name;
+	int err = policy_local(sock->client, &wanted, &sock->local);
+
+	if (err != -EAFNOSUPPORT || !takes_both(sock, message))
+		return err;
+	wanted.family = 4;
+	return policy_local(sock->client, &wanted, &sock->local);
+}
+
+void listen_message(struct sock *sock, const struct ep_message *message)
+{
+	int err;
+
+	if (message->name.proto == IPPROTO_UDP) {
+		udp_message(sock, message);
+		return;
+	}
+	if (sock->kind == SOCK_LISTENER) {
+		listen_again(sock, message);
+		return;
+	}
+	if (sock->kind != SOCK_NEW || sock->state) {
+		client_end(sock->client, "it listens with a socket that does something else");
+		return;
+	}
+	sock->proto = IPPROTO_TCP;
+	sock->local = message->name;
+	err = choose_local(sock, message);
+	sock->family = sock->local.family;
+	if (!err)
+		err = start(sock, message);
+	if (err)
+		fail(sock, -err);
+	else
+		sock_result(sock, 0);
+}
+
+void listen_end(struct sock *sock)
+{
+	struct listener *listener = sock->state;
+
+	if (!listener)
+		return;
+	unpause(listener);
+	for (int i = 0; i < 2; i++)
+		if (listener->event[i])
+			event_free(listener->event[i]);
+	if (listener->fd[1] >= 0)
+		close(listener->fd[1]);
+	if (listener->second.family)
+		port_release(sock->client, &listener->second);
+	free(listener);
+	sock->state = NULL;
+}
