@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* selftests/lib/resoa_fin.c - sockets by TCP_REPAIR, their storage in resoa_fin. */
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -92,4 +96,59 @@ bool rfin_is(struct rfix *fx, int fd, const struct resoa_fin *want)
 	fprintf(stderr, "state %u, seq %x, at %llu, window %u, again %u, ifindex %u\n", got.state,
 		got.fin_seq, got.at, got.window, got.again, got.ifindex);
 	return false;
+}
+
+/* ---- connections */
+
+int rfin_port_of(int fd)
+{
+	struct sockaddr_in6 name;
+	socklen_t len = sizeof(name);
+
+	must(getsockname(fd, (void *)&name, &len));
+	return ntohs(name.sin6_port);
+}
+
+int rfin_tcp_state(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	must(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+	return info.tcpi_state;
+}
+
+bool rfin_state_comes(int fd, int state, int ms)
+{
+	__u64 end = assume_now_ms() + assume_ms(ms);
+
+	while (rfin_tcp_state(fd) != state && assume_now_ms() < end)
+		usleep(1000);
+	return rfin_tcp_state(fd) == state;
+}
+
+int rfin_take(int fd, void *bytes, size_t len)
+{
+	ssize_t got = recv(fd, bytes, len, MSG_DONTWAIT);
+
+	return got < 0 ? -errno : (int)got;
+}
+
+bool rfin_ready(int fd, int ms)
+{
+	struct pollfd waits = { .fd = fd, .events = POLLIN };
+
+	return must(poll(&waits, 1, assume_ms(ms))) > 0;
+}
+
+void rfin_send_marked(unsigned int ifindex, const struct packet *frame, size_t skip)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = (int)ifindex,
+				  .sll_protocol = ((const struct ethhdr *)frame->b)->h_proto };
+	int fd = must(socket(AF_PACKET, SOCK_RAW, 0));
+
+	rfin_set(fd, SOL_SOCKET, SO_MARK, RESOA_FIN_MARK);
+	must(sendto(fd, frame->b + skip, frame->len - skip, 0, (void *)&to, sizeof(to)));
+	close(fd);
 }

@@ -33,4 +33,13 @@ void rfin_state(struct rfix *fx, int fd, __u32 state);
 struct resoa_fin rfin_get(struct rfix *fx, int fd);
 bool rfin_is(struct rfix *fx, int fd, const struct resoa_fin *want);
 
+int rfin_port_of(int fd); /* its own */
+int rfin_tcp_state(int fd);
+bool rfin_state_comes(int fd, int state, int ms);
+/* Bytes that are there now, 0 for end-of-file, or -errno. */
+int rfin_take(int fd, void *bytes, size_t len);
+bool rfin_ready(int fd, int ms); /* to be read */
+/* Sends a frame by a device as the daemon does. skip: bytes before IP that the device has not. */
+void rfin_send_marked(unsigned int ifindex, const struct packet *frame, size_t skip);
+
 #endif

@@ -268,8 +268,10 @@ void rfix_attach_tc(struct bpf_program *program, const char *dev, enum bpf_tc_at
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex(dev),
 			    .attach_point = point);
 	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(program));
+	libbpf_print_fn_t print = libbpf_set_print(NULL); /* it may be there already */
 	int err = bpf_tc_hook_create(&hook);
 
+	libbpf_set_print(print);
 	must(err && err != -EEXIST ? -1 : 0);
 	must(bpf_tc_attach(&hook, &opts));
 }
