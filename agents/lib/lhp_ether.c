@@ -247,7 +247,8 @@ static void arm(struct ether *ether)
 	struct itimerspec at = { .it_value = { (time_t)(due / 1000000),
 					       (long)(due % 1000000 * 1000) } };
 
-	if (due >= ether->armed)
+	/* A socket that is full has an event of its own, which gives everybody a turn. */
+	if (due >= ether->armed || ether->port->full)
 		return;
 	ether->armed = due;
 	if (ether->timer_fd >= 0)

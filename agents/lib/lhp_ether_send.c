@@ -460,6 +460,9 @@ static void after_pause(struct ether *ether)
 
 void ether_send_packets(struct ether *ether)
 {
+	/* Packets of ACKs alone are never in the air: who only receives would run out of numbers. */
+	if (!ether->sender.eliciting)
+		ether->sender.oldest = ether->sender.next;
 	after_pause(ether);
 	while (ether->state != ETHER_OVER && has_number(&ether->sender) && send_packet(ether))
 		;

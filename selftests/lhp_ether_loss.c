@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* link: agents/lib/lhp_key.c agents/lib/conf.c agents/lib/lhp_ether.c */
+/* link: agents/lib/lhp_ether_port.c agents/lib/lhp_ether_accept.c */
+/* link: agents/lib/lhp_ether_connect.c agents/lib/lhp_ether_key.c */
+/* link: agents/lib/lhp_ether_shake.c agents/lib/lhp_ether_frame.c */
+/* link: agents/lib/lhp_ether_send.c agents/lib/lhp_ether_ack.c */
+/* link: agents/lib/lhp_ether_receive.c agents/lib/lhp_ether_stream.c */
+/* link: agents/lib/lhp_ether_semi.c agents/lib/lhp_ether_congestion.c */
+/* link: selftests/lib/lhp_ether_net.c */
+/*
+ * selftests/lhp_ether_loss.c - the Ethernet LHP over a network that loses, delays and doubles
+ * frames (lib/lhp_ether_net.c): every message arrives once, whole and in the order of its stream.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "selftests/lib/lhp_ether_net.h"
+
+#define STREAMS	 50
+#define MESSAGES 100000
+
+/* ---- many messages: each is made of its stream and its place there, and nothing else */
+
+static struct {
+	uint32_t sent[STREAMS], received[STREAMS];
+	unsigned int sent_all, received_all, wrong;
+	uint8_t bytes[LHP_MESSAGE_MAX];
+} many;
+
+static size_t length_of(uint32_t stream, uint32_t i)
+{
+	uint32_t mixed = (stream * 7919 + i) * 2654435761u;
+
+	if (mixed >> 8 & 1023)
+		return mixed >> 16 & 511;
+	return mixed % (LHP_MESSAGE_MAX + 1);
+}
+
+static size_t make(uint32_t stream, uint32_t i, uint8_t *bytes)
+{
+	size_t len = length_of(stream, i);
+	uint64_t word = ((uint64_t)stream << 32 | i) * 0x9e3779b97f4a7c15ull;
+
+	for (size_t at = 0; at < len; at++) {
+		if (!(at & 7))
+			word = word * 6364136223846793005ull + 1442695040888963407ull;
+		bytes[at] = (uint8_t)(word >> 8 * (at & 7));
+	}
+	return len;
+}
+
+static void many_receive(struct net *net, int end, uint32_t stream, const uint8_t *bytes,
+			 size_t len)
+{
+	size_t want;
+
+	(void)net;
+	if (end != NET_SERVER || !stream || stream > STREAMS) {
+		many.wrong++;
+		return;
+	}
+	want = make(stream, many.received[stream - 1]++, many.bytes);
+	many.wrong += len != want || memcmp(bytes, many.bytes, len);
+	many.received_all++;
+}
+
+static void many_send(struct net *net, int end)
+{
+	(void)end;
+	while (many.sent_all < MESSAGES && !net->ether[NET_CLIENT]->sender.blocked) {
+		uint32_t stream = 1 + (uint32_t)(net_random(net) % STREAMS);
+		size_t len = make(stream, many.sent[stream - 1]++, many.bytes);
+
+		assert_int_equal(net_send(net, NET_CLIENT, stream, many.bytes, len), 0);
+		many.sent_all++;
+	}
+}
+
+static bool many_done(struct net *net)
+{
+	return many.received_all >= MESSAGES || net->closed[NET_CLIENT] || net->closed[NET_SERVER];
+}
+
+static void run_many(unsigned int loss, unsigned int late, unsigned int twice)
+{
+	struct net *net = net_new(1500, loss + 1);
+	uint64_t begun;
+
+	memset(&many, 0, sizeof(many));
+	net->message = many_receive;
+	net->writable = many_send;
+	net_connect(net, &net->known);
+	assert_true(net_run(net, 10000000, net_both_stand));
+	net->loss = loss;
+	net->late = late;
+	net->twice = twice;
+	begun = net->now;
+	many_send(net, NET_CLIENT);
+	assert_true(net_run(net, 1000000000ull, many_done));
+	if (!net->ether[NET_CLIENT] || !net->ether[NET_SERVER])
+		fail_msg("%s; %s", net->why[NET_CLIENT], net->why[NET_SERVER]);
+	printf("loss %.1f %%: %.2f s, %llu frames, %llu repeated, %llu only late\n", loss / 10.0,
+	       (double)(net->now - begun) / 1e6, (unsigned long long)net->sent[NET_SERVER],
+	       (unsigned long long)net->ether[NET_CLIENT]->lhp.counts.repeated,
+	       (unsigned long long)net->ether[NET_CLIENT]->sender.spurious);
+	net_run(net, 2000000, NULL); /* nothing comes after that */
+	assert_int_equal(many.received_all, MESSAGES);
+	assert_int_equal(many.wrong, 0);
+	assert_memory_equal(many.sent, many.received, sizeof(many.sent));
+	if (loss)
+		assert_true(net->ether[NET_CLIENT]->lhp.counts.repeated > 0);
+	net_free(net);
+}
+
+static void lossless(void **state)
+{
+	(void)state;
+	run_many(0, 0, 0);
+}
+
+static void loss_1(void **state)
+{
+	(void)state;
+	run_many(10, 20, 10);
+}
+
+static void loss_5(void **state)
+{
+	(void)state;
+	run_many(50, 20, 10);
+}
+
+static void loss_20(void **state)
+{
+	(void)state;
+	run_many(200, 50, 50);
+}
+
+/* Nothing is lost, but one in five frames comes late: it is learned that this is no loss. */
+static void only_late(void **state)
+{
+	(void)state;
+	run_many(0, 200, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lossless), cmocka_unit_test(loss_1),	 cmocka_unit_test(loss_5),
+		cmocka_unit_test(loss_20),  cmocka_unit_test(only_late),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
