@@ -17,6 +17,7 @@
 
 #include "../lib/ask.h"
 #include "../lib/log.h"
+#include "../lib/metrics.h"
 #include "control.h"
 #include "resoa.h"
 #include "status.h"
@@ -37,6 +38,7 @@ struct run {
 struct control {
 	struct resoa *resoa;
 	struct ask_server ask;
+	struct metrics *metrics;
 	int fd;
 	struct event *event;
 	struct run *runs;
@@ -326,6 +328,11 @@ int control_open(struct resoa *resoa, char *error, size_t error_len)
 		err = -errno;
 		snprintf(error, error_len, "%s: %s", control->files, strerror(-err));
 	}
+	if (!err && resoa->settings->metrics) {
+		control->metrics = metrics_listen(resoa->base, resoa->settings->metrics,
+						  status_collect, resoa, error, error_len);
+		err = control->metrics ? 0 : -EINVAL;
+	}
 	if (err)
 		control_close(resoa);
 	return err;
@@ -347,6 +354,7 @@ void control_close(struct resoa *resoa)
 		remove_files(control);
 		rmdir(control->files);
 	}
+	metrics_free(control->metrics);
 	ask_close(&control->ask);
 	free(control);
 	resoa->control = NULL;

@@ -13,13 +13,14 @@
 
 #define ERROR_LEN 512
 
-/* CAP_SYS_ADMIN: setns(2), for each socket of A or of the host; CAP_SYS_PTRACE: pidfd_getfd(2). */
+/* CAP_SYS_ADMIN: setns(2), for each socket of A or of the host; CAP_SYS_PTRACE: pidfd_getfd(2), of
+ * descriptors that CAP_DAC_READ_SEARCH sees in /proc. */
 static int drop(void)
 {
-	return daemon_drop_privileges(NULL, 1ULL << CAP_SYS_ADMIN | 1ULL << CAP_NET_ADMIN |
-						    1ULL << CAP_NET_RAW |
-						    1ULL << CAP_NET_BIND_SERVICE | 1ULL << CAP_BPF |
-						    1ULL << CAP_PERFMON | 1ULL << CAP_SYS_PTRACE);
+	return daemon_drop_privileges(
+		NULL, 1ULL << CAP_SYS_ADMIN | 1ULL << CAP_NET_ADMIN | 1ULL << CAP_NET_RAW |
+			      1ULL << CAP_NET_BIND_SERVICE | 1ULL << CAP_BPF | 1ULL << CAP_PERFMON |
+			      1ULL << CAP_SYS_PTRACE | 1ULL << CAP_DAC_READ_SEARCH);
 }
 
 int daemon_registered(struct resoa *resoa, char *error, size_t error_len)

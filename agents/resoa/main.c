@@ -39,6 +39,8 @@ static int dispatch(int argc, char **argv, const struct settings *settings)
 		return fail(2, "a command is needed; see " PROGRAM " help");
 	if (!strcmp(argv[0], "run") || !strcmp(argv[0], "shell"))
 		return resoa_run(settings, argv);
+	if (run_as_caller())
+		return fail(1, "cannot become the caller");
 	if (strcmp(argv[0], "daemon"))
 		return resoa_ask(settings, argc, argv);
 	if (argc != 1)
@@ -71,7 +73,9 @@ int main(int argc, char **argv)
 		printf(PROGRAM " " ISTHMUS_VERSION "\n");
 		return 0;
 	}
+	run_lower();
 	words = settings_read(&settings, argc, argv, error, sizeof(error));
+	run_raise();
 	if (words < 0)
 		return fail(2, error);
 	status = dispatch(argc - words, argv + words, &settings);

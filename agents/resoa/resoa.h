@@ -216,6 +216,11 @@ struct resoa {
 	uint64_t refused[8]; /* why calls failed here: see status.c */
 };
 
+/* Installed set-user-ID root, files that the caller names are opened as the caller, who also is
+ * who does all that is not `run` or `shell`. */
+void run_lower(void);
+void run_raise(void);
+int run_as_caller(void);					       /* for ever */
 int resoa_daemon(const struct settings *settings);		       /* main loop: an exit code */
 int resoa_run(const struct settings *settings, char **words);	       /* run, shell */
 int resoa_ask(const struct settings *settings, int argc, char **argv); /* show, stats, status */

@@ -191,9 +191,24 @@ static int tell_calls(int daemon, bool sockets, bool there)
 	return status;
 }
 
-/* ---- the program */
+/* ---- whose privileges */
 
-static int become_caller(void)
+static uid_t saved_uid;
+
+void run_lower(void)
+{
+	saved_uid = geteuid();
+	if (saved_uid != getuid() && seteuid(getuid()))
+		exit(fail(ASK_FAILED, "becoming the caller", strerror(errno)));
+}
+
+void run_raise(void)
+{
+	if (saved_uid != getuid() && seteuid(saved_uid))
+		exit(fail(ASK_FAILED, "becoming root again", strerror(errno)));
+}
+
+int run_as_caller(void)
 {
 	gid_t gid = getgid();
 	uid_t uid = getuid();
@@ -201,9 +216,11 @@ static int become_caller(void)
 	return setresgid(gid, gid, gid) || setresuid(uid, uid, uid) ? -errno : 0;
 }
 
+/* ---- the program */
+
 static int start(char **words)
 {
-	int err = become_caller();
+	int err = run_as_caller();
 
 	if (err)
 		return fail(ASK_FAILED, "becoming the caller", strerror(-err));

@@ -7,16 +7,16 @@
 #include <string.h>
 
 #include "../lib/address.h"
+#include "../lib/metrics.h"
 #include "../lib/msg.h"
-#include "status.h"
-
 #include "resoa.h"
+#include "status.h"
 
 #define SHOWN_MAX 120 /* sockets in one answer: a message has its limit */
 
 static const char *const kinds[] = {
-	[RSOCK_CONNECT] = "connect", [RSOCK_INCOMING] = "incoming", [RSOCK_LISTENER] = "listen",
-	[RSOCK_UDP] = "udp",	     [RSOCK_BIND] = "bind",
+	[RSOCK_SYN] = "connecting",  [RSOCK_CONNECT] = "connect", [RSOCK_INCOMING] = "incoming",
+	[RSOCK_LISTENER] = "listen", [RSOCK_UDP] = "udp",	  [RSOCK_BIND] = "bind",
 };
 
 /* ---- show: which path each socket takes */
@@ -77,7 +77,8 @@ static json_t *rsock_json(const struct resoa *resoa, const struct rsock *rsock)
 			  "provider", resoa->lhp ? lhp_provider(resoa->lhp) : "");
 	if (rsock->names.remote_port)
 		json_object_set_new(object, "remote", json_string(remote));
-	if (rsock->kind == RSOCK_CONNECT || rsock->kind == RSOCK_INCOMING)
+	if (rsock->kind == RSOCK_SYN || rsock->kind == RSOCK_CONNECT ||
+	    rsock->kind == RSOCK_INCOMING)
 		put_connection(object, rsock);
 	return object;
 }
@@ -101,28 +102,26 @@ static json_t *show(struct resoa *resoa, const json_t *message)
 
 /* ---- stats: the programs' counters, by reason, and the connection's */
 
+static const struct {
+	const char *name, *text;
+} reasons[] = {
+#define ROW(name, verdict, text) { #name, text },
+	RESOA_REASONS(ROW)
+#undef ROW
+};
+
 static json_t *reasons_json(const struct resoa *resoa)
 {
-	static const char *const names[] = {
-#define NAME(name, verdict, text) #name,
-		RESOA_REASONS(NAME)
-#undef NAME
-	};
-	static const char *const texts[] = {
-#define TEXT(name, verdict, text) text,
-		RESOA_REASONS(TEXT)
-#undef TEXT
-	};
 	struct isthmus_count counts[RESOA_REASON_COUNT] = { 0 };
 	json_t *array = json_array();
 
 	if (resoa->program)
 		program_count(resoa->program, counts);
 	for (int i = 0; i < RESOA_REASON_COUNT; i++)
-		json_array_append_new(array,
-				      json_pack("{s:s, s:s, s:I, s:I}", "reason", names[i], "text",
-						texts[i], "packets", (json_int_t)counts[i].packets,
-						"bytes", (json_int_t)counts[i].bytes));
+		json_array_append_new(array, json_pack("{s:s, s:s, s:I, s:I}", "reason",
+						       reasons[i].name, "text", reasons[i].text,
+						       "packets", (json_int_t)counts[i].packets,
+						       "bytes", (json_int_t)counts[i].bytes));
 	return array;
 }
 
@@ -193,4 +192,56 @@ json_t *status_command(const char *op, const json_t *message, struct ask_error *
 	if (!resoa->rsocks)
 		return json_pack("{s:[], s:b}", "sockets", "more", 0);
 	return show(resoa, message);
+}
+
+/* ---- metrics */
+
+static void write_reasons(struct evbuffer *out, const struct resoa *resoa)
+{
+	struct isthmus_count counts[RESOA_REASON_COUNT] = { 0 };
+	char label[64];
+
+	if (resoa->program)
+		program_count(resoa->program, counts);
+	for (int i = 0; i < RESOA_REASON_COUNT; i++) {
+		snprintf(label, sizeof(label), "reason=\"%s\"", reasons[i].name);
+		metrics_write(out, "isthmus_resoa_packets_total", "counter",
+			      i ? NULL : "Packets and calls, by what became of them", label,
+			      counts[i].packets);
+	}
+}
+
+static void write_lhp(struct evbuffer *out, const struct resoa *resoa)
+{
+	struct lhp_counts counts = { 0 };
+
+	if (resoa->lhp)
+		lhp_count(resoa->lhp, &counts);
+	metrics_write(out, "isthmus_resoa_connected", "gauge", "A server has registered us", NULL,
+		      resoa->lhp != NULL);
+	metrics_write(out, "isthmus_resoa_lhp_messages_total", "counter",
+		      "Messages of this connection to the server", "direction=\"sent\"",
+		      counts.sent);
+	metrics_write(out, "isthmus_resoa_lhp_messages_total", "counter", NULL,
+		      "direction=\"received\"", counts.received);
+	metrics_write(out, "isthmus_resoa_lhp_repeated_total", "counter", "Of them sent again",
+		      NULL, counts.repeated);
+}
+
+void status_collect(struct evbuffer *out, void *arg)
+{
+	struct resoa *resoa = arg;
+	int count[RSOCK_BIND + 1] = { 0 };
+	char label[64];
+
+	if (resoa->rsocks)
+		rsock_each(resoa, count_kind, count);
+	for (int i = 0; i <= RSOCK_BIND; i++) {
+		snprintf(label, sizeof(label), "kind=\"%s\"", kinds[i]);
+		metrics_write(out, "isthmus_resoa_sockets", "gauge",
+			      i ? NULL : "Sockets that the server has, too", label,
+			      (uint64_t)count[i]);
+	}
+	write_lhp(out, resoa);
+	write_reasons(out, resoa);
 }

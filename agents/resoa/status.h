@@ -8,6 +8,8 @@
 #include "../lib/ask.h"
 
 json_t *status_json(void *arg);
+struct evbuffer;
+void status_collect(struct evbuffer *out, void *arg); /* metrics */
 json_t *status_command(const char *op, const json_t *message, struct ask_error *why, void *arg);
 
 #endif
