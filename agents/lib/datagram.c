@@ -61,9 +61,19 @@ static int prepare4(int fd, bool steered)
 	return rc;
 }
 
+/* Not a second time, for a bound socket refuses that. */
+static int only6(int fd)
+{
+	socklen_t len = sizeof(int);
+	int is = 0;
+
+	getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is, &len);
+	return is ? 0 : on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+}
+
 static int prepare6(int fd, bool steered)
 {
-	int rc = on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+	int rc = only6(fd);
 
 	if (!rc)
 		rc = on(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT);
