@@ -6,6 +6,8 @@
 #include "selftests/lib/lhp_ends.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -126,6 +128,56 @@ static void test_key_update(void **state)
 	assert_true(ends_run(all_came));
 	assert_true(((struct stream *)ends.client.lhp)->records < 1u << 21);
 	assert_true(((struct stream *)ends.server.lhp)->records < 1u << 21);
+	ends_close();
+}
+
+/* After the handshake the client's key is nowhere in a connection. */
+static void test_key_wiped(void **state)
+{
+	static const uint8_t zero[sizeof(struct lhp_identity)];
+
+	(void)state;
+	ends_open("unix");
+	for (int i = 0; i < 2; i++) {
+		struct lhp *lhp = i ? ends.server.lhp : ends.client.lhp;
+		const struct stream *stream = (struct stream *)lhp;
+		uint8_t key[LHP_KEY_BYTES] = { 1 };
+
+		assert_memory_equal(&stream->identity, zero, sizeof(zero));
+		assert_int_equal(
+			SSL_SESSION_get_master_key(SSL_get_session(stream->ssl), key, sizeof(key)),
+			sizeof(key));
+		assert_memory_equal(key, zero, sizeof(key));
+	}
+	ends_close();
+}
+
+static int option(const struct lhp *lhp, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	assert_int_equal(getsockopt(((const struct stream *)lhp)->fd, level, name, &value, &len),
+			 0);
+	return value;
+}
+
+/* A peer that is gone without a word is found within 30 s, by both ends. */
+static void test_alive(void **state)
+{
+	(void)state;
+	ends_open("tls");
+	for (int i = 0; i < 2; i++) {
+		struct lhp *lhp = i ? ends.server.lhp : ends.client.lhp;
+
+		assert_int_equal(option(lhp, IPPROTO_TCP, TCP_NODELAY), 1);
+		assert_int_equal(option(lhp, SOL_SOCKET, SO_KEEPALIVE), 1);
+		assert_true(option(lhp, IPPROTO_TCP, TCP_KEEPIDLE) +
+				    option(lhp, IPPROTO_TCP, TCP_KEEPINTVL) *
+					    option(lhp, IPPROTO_TCP, TCP_KEEPCNT) <=
+			    30);
+		assert_int_equal(option(lhp, IPPROTO_TCP, TCP_USER_TIMEOUT), 20000);
+	}
 	ends_close();
 }
 

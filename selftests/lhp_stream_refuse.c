@@ -361,7 +361,7 @@ static void test_silent(void **state)
 	while (refused() < 70 && time(NULL) < begin + 13)
 		ends_turn(20);
 	assert_int_equal(refused(), 70);
-	assert_in_range(time(NULL) - begin, 9, 11);
+	assert_in_range(time(NULL) - begin, 9, 13);
 	assert_int_equal(ends.server.closed, 0);
 	for (int i = 0; i < 70; i++) {
 		assert_true(is_closed(fds[i]));

@@ -269,6 +269,8 @@ static void on_tls_end(struct stream *stream, int rc)
 	}
 	if (error == SSL_ERROR_ZERO_RETURN)
 		fail(stream, "ended by the peer");
+	else if (stream->broken) /* send(2) took the socket's error */
+		fail(stream, strerror(stream->broken));
 	else if (stream->eof)
 		fail(stream, "the peer is gone");
 	else if (error == SSL_ERROR_SYSCALL)
@@ -334,7 +336,7 @@ static void open_stream(struct stream *stream)
 	stream->state = STREAM_OPEN;
 	if (stream->listener)
 		accept_client(stream);
-	OPENSSL_cleanse(&stream->identity, sizeof(stream->identity));
+	stream_tls_forget_key(stream);
 	if (!stream->gone && stream->lhp.handler && stream->lhp.handler->opened)
 		stream->lhp.handler->opened(&stream->lhp, stream->lhp.arg);
 	if (!stream->gone)

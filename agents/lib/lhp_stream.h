@@ -104,6 +104,8 @@ void queue_taken(struct stream_queue *queue, size_t len);     /* of the first pi
 /* ---- lhp_stream_tls.c */
 /* One context serves all connections of the program: there are no certificates. */
 SSL *stream_tls_new(struct stream *stream, bool server); /* NULL without memory */
+/* After the handshake: the connection has keys of its own. */
+void stream_tls_forget_key(struct stream *stream);
 /* One line about the last error of TLS. */
 void stream_tls_why(const struct stream *stream, char *why, size_t len);
 

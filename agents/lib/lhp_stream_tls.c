@@ -87,6 +87,16 @@ static int find_session(SSL *ssl, const unsigned char *id, size_t id_len, SSL_SE
 	return *session != NULL;
 }
 
+void stream_tls_forget_key(struct stream *stream)
+{
+	static const uint8_t zero[LHP_KEY_BYTES];
+	SSL_SESSION *session = stream->ssl ? SSL_get_session(stream->ssl) : NULL;
+
+	OPENSSL_cleanse(&stream->identity, sizeof(stream->identity));
+	if (session) /* it is kept for tickets, which there are none of */
+		SSL_SESSION_set1_master_key(session, zero, sizeof(zero));
+}
+
 /* ---- between TLS and the descriptor */
 
 /* Sealed bytes are collected, so that one send(2) takes several records. */
