@@ -519,6 +519,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_tls),	  cmocka_unit_test(test_many_unix),
 		cmocka_unit_test(test_many_vsock),	  cmocka_unit_test(test_key_update),
+		cmocka_unit_test(test_key_wiped),	  cmocka_unit_test(test_alive),
 		cmocka_unit_test(test_lengths),		  cmocka_unit_test(test_room_tls),
 		cmocka_unit_test(test_room_unix),	  cmocka_unit_test(test_takes_nothing),
 		cmocka_unit_test(test_last_words),	  cmocka_unit_test(test_killed_tls),
