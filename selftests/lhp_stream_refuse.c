@@ -441,6 +441,32 @@ static void test_our_format(void **state)
 	ends_close();
 }
 
+/* New keys, again and again, and each time the server is to make one, too. */
+static void test_key_updates(void **state)
+{
+	uint8_t bytes[64];
+
+	(void)state;
+	ends_listen("unix");
+	ends.server.on_message = keep;
+	assert_int_equal(raw_open(), 1);
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(SSL_key_update(raw.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(raw.ssl), 1);
+		if (i % 10 == 0)
+			ends_turn(1);
+	}
+	raw_send("\0\0\0\2\0\0\0\1hi", 10);
+	assert_int_equal(ends.server.received, 1);
+	assert_string_equal(got, "hi");
+	assert_int_equal(end_send(&ends.server, 1, LHP_RELIABLE, "ho", 2), 0);
+	ends_turn(2);
+	assert_int_equal(SSL_read(raw.ssl, bytes, sizeof(bytes)), 10);
+	assert_memory_equal(bytes + 8, "ho", 2);
+	raw_end();
+	ends_close();
+}
+
 static void test_too_long(void **state)
 {
 	static uint8_t longest[8 + LHP_MESSAGE_MAX] = { 0, 1, 1, 0 };
@@ -470,7 +496,8 @@ int main(void)
 		cmocka_unit_test(test_no_key),		 cmocka_unit_test(test_our_client_refused),
 		cmocka_unit_test(test_certified_server), cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_silent),		 cmocka_unit_test(test_format),
-		cmocka_unit_test(test_our_format),	 cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_our_format),	 cmocka_unit_test(test_key_updates),
+		cmocka_unit_test(test_too_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
