@@ -460,7 +460,8 @@ static void after_pause(struct ether *ether)
 
 void ether_send_packets(struct ether *ether)
 {
-	/* Packets of ACKs alone are never in the air: who only receives would run out of numbers. */
+	/* Packets of ACKs alone are never in the air: who only receives would run out of numbers.
+	 */
 	if (!ether->sender.eliciting)
 		ether->sender.oldest = ether->sender.next;
 	after_pause(ether);
