@@ -12,7 +12,7 @@ PROGRAM=$SELFTESTS/lib/resoa_udp.py
 
 peer_start() { # FAMILY
 	spawn peer "peer$1.log" python3 "$PROGRAM" peer "$1" 300
-	wait_for 10 log_has "peer$1.log" serving
+	wait_for 60 log_has "peer$1.log" serving
 }
 
 # Nobody answers for it, and nobody has a route to it.

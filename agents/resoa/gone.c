@@ -38,7 +38,10 @@ static void socket_gone(struct resoa *resoa, uint64_t cookie)
 	option_gone(resoa, cookie);
 	while ((rsock = rsock_of_cookie(resoa, cookie)) &&
 	       (rsock->kind == RSOCK_LISTENER || rsock->kind == RSOCK_UDP))
-		rsock_end(rsock, 0);
+		if (rsock->kind == RSOCK_UDP)
+			udp_gone(rsock);
+		else
+			rsock_end(rsock, 0);
 	if (rsock)
 		syn_gone(rsock);
 }
@@ -65,6 +68,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	/* Events are in another queue: what a socket did comes before that it ended. */
 	program_drain(gone->resoa->program);
+	udp_drain(gone->resoa);
 	for (int i = 0; i < BATCH; i++) {
 		len = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 		if (len < 0 && errno == ENOBUFS && !gone->lost++)

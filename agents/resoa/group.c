@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Groups. That a program joins is seen by its option, and the server joins for it. What A sends to
- * a group or to the limited broadcast is for no socket of W, so it is read from the device: IPv4's
- * fragments put together by the kernel, IPv6's not carried.
+ * a group or to the limited broadcast is for no socket of W, so it is read from the device. The
+ * kernel puts IPv4's fragments together, fragment.c IPv6's.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -229,17 +229,24 @@ static bool read_ip4(const uint8_t *bytes, size_t len, struct datagram *datagram
 static bool read_ip6(const uint8_t *bytes, size_t len, struct datagram *datagram)
 {
 	struct ip6_hdr header;
+	size_t own = sizeof(header);
 
-	if (len < sizeof(header))
+	if (len < own)
 		return false;
-	memcpy(&header, bytes, sizeof(header));
-	if (header.ip6_nxt != IPPROTO_UDP || ntohs(header.ip6_plen) > len - sizeof(header))
+	memcpy(&header, bytes, own);
+	if (ntohs(header.ip6_plen) > len - own)
 		return false;
+	len = ntohs(header.ip6_plen);
 	set6(&datagram->from, &header.ip6_src);
 	set6(&datagram->to, &header.ip6_dst);
 	datagram->ttl = header.ip6_hlim;
 	datagram->tos = (uint8_t)(ntohl(header.ip6_flow) >> 20);
-	return read_udp(bytes + sizeof(header), ntohs(header.ip6_plen), datagram);
+	bytes += own;
+	if (header.ip6_nxt == IPPROTO_FRAGMENT)
+		bytes = fragment_take(datagram, bytes, &len);
+	else if (header.ip6_nxt != IPPROTO_UDP)
+		return false;
+	return bytes && read_udp(bytes, len, datagram);
 }
 
 static void on_frame(evutil_socket_t fd, short what, void *arg)
@@ -278,6 +285,7 @@ static const struct sock_filter many4[] = {
 
 static const struct sock_filter many6[] = {
 	BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct ip6_hdr, ip6_nxt)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_FRAGMENT, 1, 0),
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 3),
 	BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct ip6_hdr, ip6_dst)),
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xff, 0, 1),

@@ -138,6 +138,10 @@ void udp_event_bound(struct resoa *resoa, const struct resoa_event *event);
 void udp_message(struct rsock *rsock, const struct ep_message *message);
 void udp_writable(struct resoa *resoa); /* the LHP has room again */
 void udp_end(struct rsock *rsock);	/* by rsock_end() */
+/* The program's socket has ended; another may have its port already. */
+void udp_gone(struct rsock *rsock);
+/* Forwards what A has sent until now. */
+void udp_drain(struct resoa *resoa);
 void udp_close(struct resoa *resoa);
 void udp_registered(struct resoa *resoa); /* a server knows nothing of what was bound before */
 void option_event(struct resoa *resoa, const struct resoa_event *event);

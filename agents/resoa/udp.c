@@ -180,6 +180,7 @@ void udp_forward(struct udp *udp, const struct datagram *datagram)
 	}
 	port = rsock->state;
 	port->local.address = datagram->from.address;
+	port->peer = datagram->to;
 	port->used_ms = udp_now_ms();
 	udp->sent++;
 }
@@ -221,6 +222,17 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (udp_may_read(arg))
 		datagram_receive(fd, take, arg);
+}
+
+void udp_drain(struct resoa *resoa)
+{
+	struct udp *udp = resoa->udp;
+	unsigned int i;
+
+	for (i = 0; udp && i < 2 && udp_may_read(udp); i++)
+		while (datagram_receive(udp->all[i], take, udp) == DATAGRAM_BATCH &&
+		       udp_may_read(udp))
+			;
 }
 
 void udp_writable(struct resoa *resoa)
@@ -393,6 +405,17 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		return;
 	sweep.now_ms = udp_now_ms();
 	rsock_each(udp->resoa, sweep_one, &sweep);
+}
+
+void udp_gone(struct rsock *rsock)
+{
+	const struct udp_port *port = rsock->state;
+	uint64_t other = udp_diag_cookie(rsock->resoa->udp, &port->local, &port->peer);
+
+	if (other && other != rsock->cookie)
+		rsock_set_cookie(rsock, other);
+	else
+		rsock_end(rsock, 0);
 }
 
 struct orphans {

@@ -13,6 +13,7 @@
 /* One port of A, in one family: what sockets there are bound to it share. */
 struct udp_port {
 	struct ep_name local;	   /* that it was last sent from, or was bound to */
+	struct ep_name peer;	   /* to whom */
 	bool bound;		   /* by bind(): the server must have it before it is used */
 	bool orphan;		   /* its socket had ended when its datagram was seen */
 	unsigned int registration; /* of udp's: the server that knows it */
@@ -54,6 +55,12 @@ int udp_wire_error(struct udp *udp, const struct datagram *datagram, const struc
 uint64_t udp_diag_cookie(struct udp *udp, const struct ep_name *local, const struct ep_name *peer);
 /* Bits of the ports that sockets of A have, IPv4 and IPv6 together. 0 or -errno. */
 int udp_diag_ports(struct udp *udp, uint8_t ports[65536 / 8]);
+
+/* ---- fragment.c */
+/* The datagram's bytes with its UDP header, in a static buffer, and their length, with the last of
+ * its fragments; else NULL. `bytes` begin with the fragment header; `datagram` has the addresses.
+ */
+const uint8_t *fragment_take(const struct datagram *datagram, const uint8_t *bytes, size_t *len);
 
 /* ---- group.c */
 int group_open(struct udp *udp);

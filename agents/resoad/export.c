@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../lib/address.h"
@@ -77,20 +79,18 @@ static const struct held_address *find_held(const struct exports *exports,
 	return NULL;
 }
 
+/* By its own namespace: /sys may be another's. */
 static unsigned int device_mtu(unsigned int ifindex)
 {
-	char name[IF_NAMESIZE], path[96], text[16] = "";
-	FILE *file;
-	unsigned int mtu = 1500;
+	struct ifreq request = { .ifr_mtu = 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	unsigned int mtu = 0;
 
-	if (!if_indextoname(ifindex, name))
-		return mtu;
-	snprintf(path, sizeof(path), "/sys/class/net/%s/mtu", name);
-	file = fopen(path, "re");
-	if (file && fgets(text, sizeof(text), file))
-		mtu = strtoul(text, NULL, 10);
-	if (file)
-		fclose(file);
+	if (fd >= 0 && if_indextoname(ifindex, request.ifr_name) &&
+	    !ioctl(fd, SIOCGIFMTU, &request))
+		mtu = (unsigned int)request.ifr_mtu;
+	if (fd >= 0)
+		close(fd);
 	return mtu < 1280 || mtu > 65535 ? 1500 : mtu;
 }
 
