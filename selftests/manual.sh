@@ -96,6 +96,7 @@ equal "completion of roles is the parser's" "$(completed portarp attach --role '
 # ---- the presets that the page tells
 
 for noun in $(datapaths); do
+	[[ $(isthmus "$noun" attach --help 2>/dev/null) == "usage: isthmus $noun attach"* ]] || continue # it has none
 	presets=$(isthmus "$noun" attach --help | sed -n 's/^  --[a-z0-9-]* .*(\([0-9-]*\))$/\1/p')
 	some "$noun has presets" "$presets"
 	for preset in $presets; do
@@ -122,6 +123,7 @@ agent_page() { # AGENT
 	done
 }
 agent_page isthmus-dns
+agent_page isthmus-resoad
 equal "isthmus-srv-run(8): its environment" "$(sed -n 's/^\.It Ev \(ISTHMUS.*\)/\1/p' "$ROOT/docs/isthmus-srv-run.8")" \
 	"$(isthmus-srv-run --help | grep -o 'ISTHMUS_[A-Z_]*')"
 
@@ -140,7 +142,7 @@ agent_beside() { # AGENT
 			ok "$agent(8) tells the preset $preset" || not_ok "$agent(8) tells the preset $preset" "not found"
 	done
 }
-for agent in portarp waypoint gateway onetime; do agent_beside isthmus-$agent; done
+for agent in portarp waypoint gateway onetime resoa; do agent_beside isthmus-$agent; done
 
 page=$ROOT/docs/isthmus-dhcp.8
 equal "isthmus-dhcp(8): commands" "$(sed -n '/^\.Sh COMMANDS/,/^\.Sh OPTIONS/s/^\.It Cm //p' "$page" | sort)" \
