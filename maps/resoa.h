@@ -17,6 +17,8 @@
  *   resoa_stats     enum resoa_reason   isthmus_count    BPF, per CPU             -
  *   resoa_event     -                   resoa_event      BPF (ring buffer)        lost, counted
  *
+ * At e0 the program is a clsact filter: a program of TCX cannot take a packet.
+ *
  * Nothing is pinned: all of it belongs to sockets that end with their daemon, which loads these
  * programs itself.
  *

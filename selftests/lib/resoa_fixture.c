@@ -130,7 +130,7 @@ int rfix_open(struct rfix *fx, const char *program)
 	fx->home = must(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
 	fx->skel = resoa_bpf__open_and_load();
 	if (!fx->skel) {
-		fprintf(stderr, "the programs cannot be loaded: %s\n", strerror(errno));
+		fprintf(stderr, "the bench cannot be set up: %s\n", strerror(errno));
 		return -errno;
 	}
 	fx->ring = ring_buffer__new(bpf_map__fd(fx->skel->maps.resoa_event), take_event, fx, NULL);
