@@ -18,7 +18,7 @@
 #define DISCARD_MAX                                                                                \
 	16 /* reads before close(2), which would else send RST and lose what was sent              \
 	    */
-#define FLUSH_NOW (4 * STREAM_RECORD) /* so much is sent before the loop's turn is over */
+#define FLUSH_NOW (8 * STREAM_RECORD) /* one send(2): it does not wait for the turn to be over */
 /* TLS's own limit is 2^24.5 records under one key (RFC 8446, 5.5). */
 #define RECORDS_MAX (1u << 22)
 
