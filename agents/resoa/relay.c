@@ -77,31 +77,59 @@ static void check_reset(struct tcp *tcp)
 		tcp_broken(tcp, ECONNRESET);
 }
 
+/*
+ * How many bytes may be read now, so that an urgent one among them stands alone. A read stops
+ * before the mark unless it begins there, so the first byte matters only; and that is looked at
+ * after it was counted, for one that comes in between could not be told from others any more.
+ */
+static size_t count(const struct tcp *tcp, bool *urgent)
+{
+	uint64_t most = tcp->credit - tcp->taken;
+	int queued = 0;
+
+	if (ioctl(tcp->fd, SIOCINQ, &queued) || queued <= 0)
+		return 0;
+	*urgent = at_mark(tcp);
+	if (*urgent)
+		return 1;
+	if (most > sizeof(buffer))
+		most = sizeof(buffer);
+	return (uint64_t)queued < most ? (size_t)queued : most;
+}
+
+/* Nothing is queued: then it is the end, or nothing more for now. */
+static void read_end(struct tcp *tcp)
+{
+	ssize_t len;
+
+	if (!tcp->hung_up)
+		return;
+	len = recv(tcp->fd, buffer, 1, MSG_DONTWAIT);
+	if (!len)
+		send_fin(tcp);
+	else if (len < 0 && errno != EAGAIN && errno != EINTR)
+		tcp_broken(tcp, ECONNRESET);
+}
+
 /* One read. Whether there may be more. */
 static bool read_once(struct tcp *tcp)
 {
-	uint64_t most = tcp->credit - tcp->taken;
-	bool urgent = at_mark(tcp);
+	bool urgent = false;
+	size_t most = count(tcp, &urgent);
 	ssize_t len;
 
-	if (most > sizeof(buffer))
-		most = sizeof(buffer);
-	if (urgent)
-		most = 1;
-	len = recv(tcp->fd, buffer, most, MSG_DONTWAIT);
-	if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
-		tcp->unread = false;
-		return errno == EINTR;
-	}
-	if (len < 0)
-		tcp_broken(tcp, ECONNRESET);
-	else if (!len)
-		send_fin(tcp);
-	if (len <= 0)
+	if (!most) {
+		read_end(tcp);
 		return false;
+	}
+	len = recv(tcp->fd, buffer, most, MSG_DONTWAIT);
+	if (len <= 0) {
+		if (len < 0 && errno != EAGAIN && errno != EINTR)
+			tcp_broken(tcp, ECONNRESET);
+		return false;
+	}
 	send_bytes(tcp, len, urgent ? EP_URGENT : EP_DATA);
-	/* A short read ends at the mark, or took all; a FIN behind it makes no edge of its own. */
-	return urgent || (size_t)len == most || tcp->hung_up || at_mark(tcp);
+	return true;
 }
 
 void relay_out(struct tcp *tcp)
