@@ -73,7 +73,7 @@ static void check_reset(struct tcp *tcp)
 	int error = 0;
 
 	tcp->unread = true;
-	if (tcp->hung_up && !getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &len) && error)
+	if (!getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &len) && error)
 		tcp_broken(tcp, ECONNRESET);
 }
 
@@ -97,37 +97,31 @@ static size_t count(const struct tcp *tcp, bool *urgent)
 	return (uint64_t)queued < most ? (size_t)queued : most;
 }
 
-/* Nothing is queued: then it is the end, or nothing more for now. */
-static void read_end(struct tcp *tcp)
+/* Nothing is queued: then it is the end, or a reset, or nothing more for now. Whether there is more
+ * after all. */
+static bool read_end(struct tcp *tcp)
 {
-	ssize_t len;
+	ssize_t len = recv(tcp->fd, buffer, 1, MSG_DONTWAIT | MSG_PEEK);
 
-	if (!tcp->hung_up)
-		return;
-	len = recv(tcp->fd, buffer, 1, MSG_DONTWAIT);
 	if (!len)
 		send_fin(tcp);
 	else if (len < 0 && errno != EAGAIN && errno != EINTR)
 		tcp_broken(tcp, ECONNRESET);
+	return len > 0;
 }
 
-/* One read. Whether there may be more. */
+/* One read. Whether there may be more. An edge may have told of bytes and of their end at once. */
 static bool read_once(struct tcp *tcp)
 {
 	bool urgent = false;
 	size_t most = count(tcp, &urgent);
 	ssize_t len;
 
-	if (!most) {
-		read_end(tcp);
-		return false;
-	}
+	if (!most)
+		return read_end(tcp);
 	len = recv(tcp->fd, buffer, most, MSG_DONTWAIT);
-	if (len <= 0) {
-		if (len < 0 && errno != EAGAIN && errno != EINTR)
-			tcp_broken(tcp, ECONNRESET);
-		return false;
-	}
+	if (len <= 0)
+		return read_end(tcp);
 	send_bytes(tcp, len, urgent ? EP_URGENT : EP_DATA);
 	return true;
 }

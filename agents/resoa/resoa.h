@@ -145,7 +145,6 @@ void udp_drain(struct resoa *resoa);
 void udp_close(struct resoa *resoa);
 void udp_registered(struct resoa *resoa); /* a server knows nothing of what was bound before */
 void option_event(struct resoa *resoa, const struct resoa_event *event);
-void option_message(struct rsock *rsock, const struct ep_message *message); /* VALUE */
 /* Options that were set before the rsockID was known to the server: sends them, in order. */
 void option_send(struct rsock *rsock);
 void option_gone(struct resoa *resoa, uint64_t cookie); /* the program's socket has ended */

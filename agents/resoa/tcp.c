@@ -246,10 +246,8 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 		on_connected(tcp);
 	if (tcp->rsock && what & EV_WRITE)
 		relay_flush(tcp);
-	if (tcp->rsock && what & (EV_READ | EV_CLOSED)) {
-		tcp->hung_up = tcp->hung_up || what & EV_CLOSED;
+	if (tcp->rsock && what & EV_READ)
 		relay_out(tcp);
-	}
 	if (tcp->rsock && tcp->reset)
 		try_reset(tcp);
 }
@@ -266,7 +264,7 @@ static struct tcp *make(struct rsock *rsock, int fd)
 	tcp->credit = TCP_SERVER_CREDIT;
 	tcp->last = &tcp->first;
 	if (event_assign(&tcp->event, rsock->resoa->base, fd,
-			 EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_socket, tcp) ||
+			 EV_READ | EV_WRITE | EV_ET | EV_PERSIST, on_socket, tcp) ||
 	    event_add(&tcp->event, NULL)) {
 		free(tcp);
 		return NULL;

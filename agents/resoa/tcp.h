@@ -22,7 +22,6 @@ struct tcp {
 	int fd;
 	bool connecting;	    /* to a listener of A */
 	bool unread;		    /* more may be there: credit or room was missing */
-	bool hung_up;		    /* A has sent FIN: read until it comes */
 	bool ended;		    /* A's FIN was forwarded */
 	bool fin;		    /* the server's came */
 	bool shut;		    /* and was passed on */
