@@ -207,8 +207,9 @@ static bool told(const struct pair *pair, __u64 cookie, __u64 at)
 }
 
 /*
- * After the gate: end-of-file here, FIN_WAIT2 there, and every FIN was counted. A repetition of the
- * peer's may just be on its way. A segment that devices made of several is counted as those.
+ * After the gate: end-of-file here, FIN_WAIT2 there, and every FIN was counted. Repetitions of the
+ * peer's come when they like: while the gate is written, too, which takes their number back. A
+ * segment that devices made of several is counted as those.
  */
 static void check_open(struct pair *pair)
 {
@@ -222,9 +223,10 @@ static void check_open(struct pair *pair)
 	assert_int_equal(rfin_tcp_state(pair->server), CLOSE_WAIT);
 	assert_true(rfin_state_comes(pair->peer, FIN_WAIT2, LONG));
 	assert_true(rfix_counts(&fx, { RESOA_FIN_HELD, segments },
-				{ RESOA_FIN_AGAIN, rfin_get(&fx, pair->server).again },
+				{ RESOA_FIN_AGAIN, rfix_counted(&fx, RESOA_FIN_AGAIN) },
 				{ RESOA_FIN_OPENED, 1 }, { RESOA_FIN_SENT, 1 },
 				{ RESOA_FIN_PASSED, rfix_counted(&fx, RESOA_FIN_PASSED) }));
+	assert_true(rfix_counted(&fx, RESOA_FIN_AGAIN) >= rfin_get(&fx, pair->server).again);
 	assert_null(rfix_event(&fx, 0));
 }
 
@@ -377,7 +379,9 @@ static void test_before_accept(void **unused)
 		assert_true(told(&pair, 0, sizeof(bytes)));
 		pair_accept(&pair);
 		assert_int_equal(rfin_get(&fx, pair.listener).state, RESOA_FIN_ARMED);
-		while ((more = rfin_take(pair.server, got + have, sizeof(got) - have)) > 0)
+		/* It is told before its own bytes are there. */
+		while (have < (int)sizeof(got) && rfin_ready(pair.server, LONG) &&
+		       (more = rfin_take(pair.server, got + have, sizeof(got) - have)) > 0)
 			have += more;
 		assert_int_equal(have, sizeof(bytes));
 		check_open(&pair);
@@ -479,6 +483,7 @@ static void test_many(void **unused)
 
 		gate_open(&pairs[i]);
 		assert_int_equal(rfin_take(pairs[i].server, bytes, 4), 3);
+		assert_true(rfin_ready(pairs[i].server, LONG));
 		assert_int_equal(rfin_take(pairs[i].server, bytes, 4), 0);
 		rfin_set(pairs[i].server, IPPROTO_TCP, TCP_QUICKACK, 1);
 	}
