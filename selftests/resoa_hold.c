@@ -352,6 +352,28 @@ static bool ready(int fd, short events, int ms)
 	return must(poll(&waits, 1, assume_ms(ms))) > 0;
 }
 
+/* Nothing comes for a moment, which is no longer where the machine is slow: SYNs are repeated. */
+static bool stays_quiet(int fd, short events)
+{
+	struct pollfd waits = { .fd = fd, .events = events };
+
+	return must(poll(&waits, 1, SHORT)) == 0;
+}
+
+/* Counted at least once: on a slow machine a SYN may be repeated before its answer is there. */
+static struct rfix_count some(int reason)
+{
+	struct rfix_count count = { reason, rfix_counted(&fx, reason) };
+
+	assert_in_range(count.packets, 1, 3);
+	return count;
+}
+
+static struct rfix_count any(int reason)
+{
+	return (struct rfix_count){ reason, rfix_counted(&fx, reason) };
+}
+
 static int local_port(int fd)
 {
 	struct sockaddr_in6 address;
@@ -425,16 +447,16 @@ static void run_connect(const char *own, const char *to, int slot)
 	assert_true(event->cookie == rfix_socket_cookie(fd));
 	assert_int_equal(event->pid, 0);
 	assert_true(rfix_names_are(&event->names, rfix_names(own, port, to, PORT)));
-	assert_false(ready(fd, POLLOUT, SHORT));
-	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }));
+	assert_true(stays_quiet(fd, POLLOUT));
+	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, any(RESOA_SYN_AGAIN)));
 	held_state(event, RESOA_PASSES);
 	inject(event);
 	assert_true(ready(fd, POLLOUT, LONG));
 	must(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
 	assert_int_equal(error, 0);
 	accept_in_world(slot, to, own, port);
-	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, { RESOA_SYN_PASSED, 1 },
-				{ RESOA_STEERED, 1 }));
+	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, any(RESOA_SYN_AGAIN),
+				some(RESOA_SYN_PASSED), some(RESOA_STEERED)));
 	close(fd);
 }
 
@@ -463,9 +485,10 @@ static void test_repeated(void **unused)
 	assert_int_equal(info.tcpi_state, TCP_SYN_SENT);
 	assert_int_equal(info.tcpi_ca_state, 0); /* not "congestion window reduced" */
 	assert_non_null(rfix_event(&fx, LONG));
-	assert_false(ready(fd, POLLOUT, 1300));
+	for (int ms = 0; !rfix_counted(&fx, RESOA_SYN_AGAIN) && ms < assume_ms(LONG); ms += SHORT)
+		assert_true(stays_quiet(fd, POLLOUT));
 	assert_null(rfix_event(&fx, 0));
-	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, { RESOA_SYN_AGAIN, 1 }));
+	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, some(RESOA_SYN_AGAIN)));
 	close(fd);
 }
 
@@ -534,9 +557,9 @@ static void test_no_socket(void **unused)
 	assert_non_null(event);
 	held_state(event, RESOA_PASSES);
 	inject(event);
-	assert_false(ready(world[slot], POLLIN, SHORT));
-	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, { RESOA_SYN_PASSED, 1 },
-				{ RESOA_UNSTEERED, 1 }));
+	assert_true(stays_quiet(world[slot], POLLIN));
+	assert_true(rfix_counts(&fx, { RESOA_SYN_HELD, 1 }, any(RESOA_SYN_AGAIN),
+				some(RESOA_SYN_PASSED), some(RESOA_UNSTEERED)));
 	close(fd);
 }
 

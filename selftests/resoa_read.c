@@ -327,8 +327,8 @@ static void test_urgent(void **unused)
 static void run_untold(struct pair *pair)
 {
 	rfix_clear(&fx);
-	fill(pair, BULK / 2);
-	take(pair, BULK / 2, 0);
+	fill(pair, RESOA_READ_STEP + 1000);
+	take(pair, RESOA_READ_STEP + 1000, 0);
 	assert_true(rfix_counts(&fx, { RFIX_NONE, 0 }));
 	assert_null(rfix_event(&fx, 0));
 	pair_close(pair);
