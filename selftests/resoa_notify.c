@@ -5,6 +5,7 @@
  * BPF program is there: what is refused is refused by the answer, what is granted is looked up in
  * what would be resoa_port.
  */
+/* link: agents/resoa/value.c */
 /* link: agents/resoa/notify.c agents/resoa/bind.c agents/resoa/filter.c agents/resoa/packet.c */
 /* link: selftests/lib/resoa_supervised.c agents/resoa/rsock.c */
 /* link: agents/lib/ep.c agents/lib/address.c agents/lib/log.c */
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -435,6 +437,65 @@ static void test_dual(void **state)
 	assert_int_equal(notify_wait_child(&child), 0);
 }
 
+/* ---- getsockopt() */
+
+static int value(int fd, int level, int name, void *bytes, socklen_t room)
+{
+	memset(bytes, 0xee, room);
+	return getsockopt(fd, level, name, bytes, &room) ? -errno : (int)room;
+}
+
+static int value_child(int fd)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t len = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), s = socket(AF_INET, SOCK_STREAM, 0), number;
+	uint64_t cookie = notify_cookie_of(s, SO_COOKIE);
+	struct tcp_info info;
+	char byte;
+
+	inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+	if (bind(listener, (struct sockaddr *)&address, len) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&address, &len) ||
+	    connect(s, (struct sockaddr *)&address, len))
+		return 1;
+	if (value(s, IPPROTO_TCP, TCP_INFO, &info, sizeof(info)) <= NOTIFY_INFO_LEN)
+		return 2; /* not the server's */
+	if (write(fd, &cookie, sizeof(cookie)) < 0 || read(fd, &byte, 1) != 1)
+		return 3;
+	if (value(s, IPPROTO_TCP, TCP_INFO, &info, sizeof(info)) != NOTIFY_INFO_LEN ||
+	    info.tcpi_rtt != NOTIFY_RTT || info.tcpi_state != TCP_ESTABLISHED)
+		return 4;
+	if (value(s, IPPROTO_TCP, TCP_INFO, &info, 1) != 1 || info.tcpi_state != TCP_ESTABLISHED)
+		return 5;
+	if (getsockopt(s, IPPROTO_TCP, TCP_INFO, NULL, &len) != -1 || errno != EFAULT)
+		return 6;
+	if (value(s, IPPROTO_IP, IP_MTU, &number, sizeof(number)) != sizeof(number) ||
+	    number < 32768) /* the server knows none: that of lo */
+		return 7;
+	if (value(s, IPPROTO_TCP, TCP_MAXSEG, &number, sizeof(number)) != sizeof(number) ||
+	    number < 1000)
+		return 8;
+	return value(s, IPPROTO_TCP, TCP_NODELAY, &number, sizeof(number)) != sizeof(number) ? 9
+											     : 0;
+}
+
+/* The server's values for a connection; the kernel's for what is none, and if no answer comes. */
+static void test_values(void **state)
+{
+	struct notify_child child = notify_begin(false, value_child);
+	struct rsock *rsock = rsock_new(&resoa, 0, RSOCK_CONNECT);
+	uint64_t cookie = holder_cookie(&child);
+
+	(void)state;
+	notify_asked = 0;
+	rsock_set_cookie(rsock, cookie);
+	assert_int_equal(write(child.fd, "g", 1), 1);
+	assert_int_equal(notify_wait_child(&child), 0);
+	assert_int_equal(notify_asked, 5);
+	rsock_end(rsock, -1);
+}
+
 /* What is no listener is closed, and not asked. */
 static void test_no_listener(void **state)
 {
@@ -453,7 +514,7 @@ int main(void)
 		cmocka_unit_test(test_killed),	      cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_signal),	      cmocka_unit_test(test_many),
 		cmocka_unit_test(test_forks),	      cmocka_unit_test(test_dual),
-		cmocka_unit_test(test_no_listener),
+		cmocka_unit_test(test_values),	      cmocka_unit_test(test_no_listener),
 	};
 
 	if (geteuid()) {

@@ -9,7 +9,7 @@
 #   run, nobody ─ c3 ─┘     its own /etc
 . "${0%/*}/lib/net.sh"
 . "${0%/*}/lib/resoa.sh"
-need python3 jq
+need python3 jq dnsmasq
 
 P=$SELFTESTS/lib/resoa_run.py
 NOBODY=(setpriv --reuid=65534 --regid=65534 --clear-groups)
@@ -90,6 +90,13 @@ equal "the rest of nsswitch.conf is ours" "$(run_of c1 -- grep -v ^hosts: /etc/n
 refuse "they cannot be written" run_of c1 -- sh -c 'echo 127.0.0.1 x >>/etc/hosts'
 refuse "nothing is mounted outside" grep -q "$TMP/c1.sock.files" /proc/self/mountinfo
 
+spawn server dns.log dnsmasq -k -C /dev/null --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts --pid-file= \
+	--address=/www.server.example/203.0.113.55
+wait_for 10 listening server u 53
+equal "a name of a name server on the server's loopback" \
+	"$(run_of c1 -- getent ahostsv4 www | awk 'NR == 1 { print $1 }')" 203.0.113.55
+end "$SPAWNED"
+
 # ---- ports
 
 equal "bind, and its name" "$(said c1 bind tcp 0.0.0.0 8080)" "bound 0.0.0.0 8080"
@@ -131,6 +138,23 @@ at_least "the server's own program says" "$(wc -l <"$TMP/local")" 8
 check "dup, fork, exec, epoll and passing are as there" diff "$TMP/local" "$TMP/remote"
 run_of c1 -- python3 "$P" descriptors $PEER6 7000 >"$TMP/remote6" 2>&1 || true
 check "also by IPv6" diff "$TMP/local" "$TMP/remote6"
+
+# ---- what only the server's sockets know
+
+in_ns server ip route add $PEER4/32 dev eth0 mtu 1300
+in_ns server ip -6 route add $PEER6/128 dev eth0 mtu 1400
+in_ns server sysctl -qw net.ipv4.tcp_congestion_control=reno
+local4=$(in_ns server python3 "$P" values $PEER4 7000)
+equal "the server's own program says of its path" "$local4" "mtu 1300 mss 1248 reno state 1"
+equal "MTU, MSS, congestion control are the server's" "$(said c1 values $PEER4 7000)" "$local4"
+equal "IPv6" "$(said c1 values $PEER6 7000)" "$(in_ns server python3 "$P" values $PEER6 7000)"
+spawn - accepted.log isthmus-resoa run --control "$TMP/c1.sock" -- python3 "$P" accepted 8095
+wait_for 10 listening server t 8095
+in_ns peer python3 "$P" from 192.0.2.1 8095 >/dev/null 2>&1 || true
+wait_for 10 log_has accepted.log mtu
+equal "of an accepted connection" "$(cat "$TMP/accepted.log")" "$local4"
+in_ns server ip route del $PEER4/32 dev eth0 mtu 1300
+in_ns server ip -6 route del $PEER6/128 dev eth0 mtu 1400
 
 # ---- static programs
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Which system calls of a program under `run` are notified (notify.c): bind(), and for a program
- * that stays in its own network socket() of AF_INET and AF_INET6. Then, too, calls that would make
+ * Which system calls of a program under `run` are notified (notify.c): bind(), getsockopt() of what
+ * the server knows better, and for a program that stays in its own network socket() of AF_INET and
+ * AF_INET6. Then, too, calls that would make
  * such a socket unseen do not exist: io_uring's, and those of a 32-bit program. A program in A has
  * no need of that, for all its sockets are A's.
  */
@@ -10,6 +11,8 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
@@ -43,39 +46,32 @@
 #define IS(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no)
 #define RETURN(action)	   BPF_STMT(BPF_RET | BPF_K, action)
 #define ABSENT		   (SECCOMP_RET_ERRNO | ENOSYS)
-/* The lower half of the first argument. */
-#define ARGUMENT                                                                                   \
+/* The lower half of an argument. */
+#define ARGUMENT(i)                                                                                \
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS,                                                         \
-		 offsetof(struct seccomp_data, args[0]) + (__BYTE_ORDER == __BIG_ENDIAN ? 4 : 0))
+		 offsetof(struct seccomp_data, args[i]) + (__BYTE_ORDER == __BIG_ENDIAN ? 4 : 0))
 
-static const struct sock_filter binds[] = {
-	WORD(arch),
-	IS(ARCH, 0, 2),
-	WORD(nr),
-	IS(SYS_bind, 1, 0),
-	RETURN(SECCOMP_RET_ALLOW),
-	RETURN(SECCOMP_RET_USER_NOTIF),
-};
+/* Each of these goes on behind itself if it does not apply. */
+#define OTHER_ARCHITECTURE                                                                         \
+	WORD(arch), IS(ARCH_OTHER, 0, 4), WORD(nr), IS(OTHER_A, 1, 0), IS(OTHER_B, 0, 1),          \
+		RETURN(ABSENT)
+#define OURS_ONLY WORD(arch), IS(ARCH, 1, 0), RETURN(SECCOMP_RET_ALLOW)
+#define BIND	  WORD(nr), IS(SYS_bind, 0, 1), RETURN(SECCOMP_RET_USER_NOTIF)
+#define SOCKET                                                                                     \
+	WORD(nr), IS(SYS_socket, 0, 4), ARGUMENT(0), IS(AF_INET, 1, 0), IS(AF_INET6, 0, 1),        \
+		RETURN(SECCOMP_RET_USER_NOTIF)
+#define UNSEEN WORD(nr), IS(SYS_io_uring_setup, 1, 0), IS(NEVER, 0, 1), RETURN(ABSENT)
+#define OPTION(level, name)                                                                        \
+	WORD(nr), IS(SYS_getsockopt, 0, 5), ARGUMENT(1), IS(level, 0, 3), ARGUMENT(2),             \
+		IS(name, 0, 1), RETURN(SECCOMP_RET_USER_NOTIF)
+#define OPTIONS                                                                                    \
+	OPTION(IPPROTO_TCP, TCP_INFO), OPTION(IPPROTO_TCP, TCP_MAXSEG),                            \
+		OPTION(IPPROTO_TCP, TCP_CONGESTION), OPTION(IPPROTO_IP, IP_MTU),                   \
+		OPTION(IPPROTO_IPV6, IPV6_MTU)
 
+static const struct sock_filter calls[] = { OURS_ONLY, BIND, OPTIONS, RETURN(SECCOMP_RET_ALLOW) };
 static const struct sock_filter sockets_too[] = {
-	WORD(arch),
-	IS(ARCH, 5, 0),
-	IS(ARCH_OTHER, 0, 14), /* 2: another architecture */
-	WORD(nr),
-	IS(OTHER_A, 1, 0),
-	IS(OTHER_B, 0, 11),
-	RETURN(ABSENT),
-	WORD(nr), /* 7: ours */
-	IS(SYS_bind, 6, 0),
-	IS(SYS_socket, 2, 0),
-	IS(SYS_io_uring_setup, 5, 0),
-	IS(NEVER, 4, 5),
-	ARGUMENT, /* 12: socket() */
-	IS(AF_INET, 1, 0),
-	IS(AF_INET6, 0, 2), /* 14 */
-	RETURN(SECCOMP_RET_USER_NOTIF),
-	RETURN(ABSENT), /* 16 */
-	RETURN(SECCOMP_RET_ALLOW),
+	OTHER_ARCHITECTURE, OURS_ONLY, BIND, SOCKET, UNSEEN, OPTIONS, RETURN(SECCOMP_RET_ALLOW),
 };
 
 static int install(const struct sock_fprog *program)
@@ -96,8 +92,8 @@ static int install(const struct sock_fprog *program)
 int filter_install(bool sockets)
 {
 	struct sock_fprog program = {
-		.len = sockets ? COUNT(sockets_too) : COUNT(binds),
-		.filter = (struct sock_filter *)(sockets ? sockets_too : binds),
+		.len = sockets ? COUNT(sockets_too) : COUNT(calls),
+		.filter = (struct sock_filter *)(sockets ? sockets_too : calls),
 	};
 	int fd = install(&program);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * System calls of programs under `run`, by seccomp user notification (seccomp_unotify(2)): bind(),
- * and socket() of programs that stay in their own network (--dual, or without privilege).
+ * some of getsockopt() (value.c), and socket() of programs that stay in their own network (--dual,
+ * or without privilege).
  *
  * The supervisor is here, in the event loop, and never waits: a notified thread sleeps in the
  * kernel until it is answered, this daemon goes on.
@@ -31,7 +32,7 @@
 #include <unistd.h>
 
 #include "../lib/log.h"
-#include "resoa.h"
+#include "notify.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -52,12 +53,6 @@ struct notify {
 	struct notify *next;
 };
 
-/* A thread that waits for the server. */
-struct asked {
-	uint64_t id;
-	struct notify *notify;
-};
-
 /* A newer kernel's notification may be longer. */
 union notification {
 	struct seccomp_notif notif;
@@ -69,17 +64,56 @@ union response {
 	uint8_t room[512];
 };
 
-/* error 0: the kernel goes on with the call. A thread that is no more is not answered. */
+/* A thread that is no more is not answered. */
 static void respond(const struct notify *notify, uint64_t id, int error)
 {
-	union response response = { .resp = { .id = id, .error = -error } };
+	union response response = { .resp = { .id = id } };
 
 	if (notify->fd < 0)
 		return;
-	if (!error)
+	if (error == NOTIFY_GO_ON)
 		response.resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	else
+		response.resp.error = -error;
 	if (ioctl(notify->fd, SECCOMP_IOCTL_NOTIF_SEND, &response) && errno != ENOENT)
 		log_warn("a notified call is not answered: %s", strerror(errno));
+}
+
+/* ---- answers that come later */
+
+static void notify_free(struct notify *notify)
+{
+	event_free(notify->event);
+	free(notify);
+}
+
+struct asked notify_later(struct notify *notify, uint64_t id)
+{
+	if (++notify->waiting == WAITING_MAX)
+		event_del(notify->event);
+	return (struct asked){ id, notify };
+}
+
+void notify_answer(const struct asked *asked, int error)
+{
+	struct notify *notify = asked->notify;
+
+	respond(notify, asked->id, error);
+	if (notify->waiting-- == WAITING_MAX && !notify->over)
+		event_add(notify->event, NULL);
+	if (notify->over && !notify->waiting)
+		notify_free(notify);
+}
+
+struct resoa *notify_resoa(const struct notify *notify)
+{
+	return notify->resoa;
+}
+
+bool notify_is_valid(const struct asked *asked)
+{
+	return asked->notify->fd >= 0 &&
+	       !ioctl(asked->notify->fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id);
 }
 
 /* ---- the caller's address and socket */
@@ -111,7 +145,7 @@ static int open_pid(uint32_t tid)
 	return leader < 0 ? leader : (int)syscall(SYS_pidfd_open, leader, 0);
 }
 
-/* The caller's descriptor, if it is a socket: of another kind of file, even closing may block. */
+/* Of another kind of file, even closing may block. */
 static int take_socket(uint32_t tid, int number)
 {
 	char path[64], target[16];
@@ -142,6 +176,16 @@ static uint64_t cookie_of(int fd, int option)
 	socklen_t len = sizeof(value);
 
 	return getsockopt(fd, SOL_SOCKET, option, &value, &len) ? 0 : value;
+}
+
+int notify_socket(const struct notify *notify, uint32_t tid, int number)
+{
+	int fd = tid ? take_socket(tid, number) : -ESRCH;
+
+	if (fd < 0 || cookie_of(fd, SO_NETNS_COOKIE) == notify->resoa->net.cookie[NET_A])
+		return fd;
+	close(fd);
+	return -EXDEV;
 }
 
 /* False: the kernel will say what is wrong with it. */
@@ -185,71 +229,51 @@ static bool read_bind(const struct notify *notify, const struct seccomp_notif *n
 		      struct want *want)
 {
 	struct sockaddr_storage address;
-	bool asks = false;
 	socklen_t len;
+	bool asks;
 	int fd;
 
 	if (!notif->pid || !read_address(notif, &address, &len) ||
 	    (address.ss_family != AF_INET && address.ss_family != AF_INET6 &&
 	     address.ss_family != AF_UNSPEC))
 		return false;
-	fd = take_socket(notif->pid, (int)notif->data.args[0]);
+	fd = notify_socket(notify, notif->pid, (int)notif->data.args[0]);
 	if (fd < 0)
 		return false;
 	want->cookie = cookie_of(fd, SO_COOKIE);
-	if (cookie_of(fd, SO_NETNS_COOKIE) == notify->resoa->net.cookie[NET_A])
-		asks = read_name(fd, &address, len, want) && want->name.port;
+	asks = read_name(fd, &address, len, want) && want->name.port;
 	close(fd);
 	return asks;
 }
 
 /* ---- bind() */
 
-static void notify_free(struct notify *notify)
-{
-	event_free(notify->event);
-	free(notify);
-}
-
 static void on_bound(struct resoa *resoa, int error, void *arg)
 {
 	struct asked *asked = arg;
-	struct notify *notify = asked->notify;
 
 	(void)resoa;
-	respond(notify, asked->id, error);
+	notify_answer(asked, error ? error : NOTIFY_GO_ON);
 	free(asked);
-	if (notify->waiting-- == WAITING_MAX && !notify->over)
-		event_add(notify->event, NULL);
-	if (notify->over && !notify->waiting)
-		notify_free(notify);
-}
-
-/* The pid that was looked at is the caller's only if the caller still waits. */
-static bool is_valid(const struct notify *notify, uint64_t id)
-{
-	return !ioctl(notify->fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
 }
 
 static void on_bind(struct notify *notify, const struct seccomp_notif *notif)
 {
+	struct asked now = { notif->id, notify }, *asked;
 	struct want want;
-	struct asked *asked;
 
 	if (!read_bind(notify, notif, &want)) {
-		respond(notify, notif->id, 0);
+		respond(notify, notif->id, NOTIFY_GO_ON);
 		return;
 	}
-	if (!is_valid(notify, notif->id))
+	if (!notify_is_valid(&now))
 		return;
 	asked = malloc(sizeof(*asked));
 	if (!asked) {
 		respond(notify, notif->id, ENOMEM);
 		return;
 	}
-	*asked = (struct asked){ notif->id, notify };
-	if (++notify->waiting == WAITING_MAX)
-		event_del(notify->event);
+	*asked = notify_later(notify, notif->id);
 	bind_ask(notify->resoa, want.cookie, &want.name, want.both, on_bound, asked);
 }
 
@@ -300,7 +324,7 @@ static void on_socket(struct notify *notify, const struct seccomp_notif *notif)
 	int fd, err;
 
 	if (family != AF_INET && family != AF_INET6) {
-		respond(notify, notif->id, 0);
+		respond(notify, notif->id, NOTIFY_GO_ON);
 		return;
 	}
 	fd = make_socket(notify->resoa, family, type, (int)notif->data.args[2]);
@@ -328,8 +352,12 @@ static bool receive(struct notify *notify)
 	case SYS_socket:
 		on_socket(notify, &in.notif);
 		break;
+	case SYS_getsockopt:
+		if (!value_asked(notify, &in.notif))
+			respond(notify, in.notif.id, NOTIFY_GO_ON);
+		break;
 	default:
-		respond(notify, in.notif.id, 0);
+		respond(notify, in.notif.id, NOTIFY_GO_ON);
 	}
 	return true;
 }
@@ -413,4 +441,5 @@ void notify_close(struct resoa *resoa)
 {
 	while (resoa->notifies)
 		end(resoa->notifies);
+	value_close();
 }

@@ -12,6 +12,7 @@
  * `run` frame.c    RST and ICMP, byte by byte                   gone.c    sockets that ended
  *   option.c   set and get of options                       bind.c    whose ports are bound
  *   control.c  the control sockets   status.c  show         run.c     run, shell
+ *   value.c    getsockopt() of what the server knows better
  */
 #ifndef ISTHMUS_RESOA_H
 #define ISTHMUS_RESOA_H
@@ -174,6 +175,7 @@ void bind_message(struct rsock *rsock, const struct ep_message *message);
 struct notify;
 /* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
 int notify_add(struct resoa *resoa, int listener);
+void value_message(struct rsock *rsock, const struct ep_message *message); /* VALUE */
 void notify_close(struct resoa *resoa);
 /* The control socket (show, stats, status) and, beside it with ".run" at its name's end, that of
  * run and shell. At the daemon's start: who asks before REGISTERED is told so. */

@@ -177,6 +177,10 @@ static void take_of_client(struct server *server, const struct ep_message *messa
 
 static void take_of_rsock(struct rsock *rsock, const struct ep_message *message)
 {
+	if (message->type == EP_VALUE) {
+		value_message(rsock, message);
+		return;
+	}
 	switch (rsock->kind) {
 	case RSOCK_SYN:
 		syn_message(rsock, message);

@@ -8,6 +8,8 @@ from ADDRESS PORT                connects: own address, and what is echoed
 echo PORT                        a server that sends back what comes
 descriptors ADDRESS PORT         dup, fork, exec, passing, epoll: of one echo server
 auto                             ports that the kernel chooses
+values ADDRESS PORT              of a connection: path MTU, MSS, congestion control, state
+accepted PORT                    the same of the first connection that comes
 """
 import errno
 import os
@@ -186,6 +188,28 @@ def auto():
     print(sock.getsockname()[1], sock.getsockname() == again)
 
 
-COMMANDS = {"bind": bind, "twice": twice, "from": connect_from, "echo": echo, "descriptors": descriptors,
+def print_values(sock):
+    v6 = sock.family == socket.AF_INET6
+    mtu = sock.getsockopt(socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP, 24 if v6 else 14)
+    print("mtu", mtu, "mss", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG),
+          sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode(),
+          "state", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[0], flush=True)
+
+
+def values(address, port):
+    sock = open_for(address)
+    sock.connect((address, int(port)))
+    print_values(sock)
+
+
+def accepted(port):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("0.0.0.0", int(port)))
+    sock.listen(1)
+    print_values(sock.accept()[0])
+
+
+COMMANDS = {"values": values, "accepted": accepted, "bind": bind, "twice": twice, "from": connect_from, "echo": echo, "descriptors": descriptors,
             "inherited": inherited, "auto": auto}
 COMMANDS[sys.argv[1]](*sys.argv[2:])

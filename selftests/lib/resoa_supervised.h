@@ -11,14 +11,16 @@
 #include "agents/resoa/resoa.h"
 
 /* What the server says of a port. */
-#define PORT_GRANTED 2080 /* and all that are not below */
-#define PORT_TAKEN   2081 /* EADDRINUSE */
-#define PORT_DENIED  2082 /* EACCES */
-#define PORT_SILENT  2083 /* no answer */
-#define PORT_LATE    2084 /* after 50 ms */
-#define PORT_TAKEN4  2085 /* EADDRINUSE for IPv4 */
-#define LEASE_LOW    4000
-#define LEASE_HIGH   4099
+#define PORT_GRANTED	2080	 /* and all that are not below */
+#define PORT_TAKEN	2081	 /* EADDRINUSE */
+#define PORT_DENIED	2082	 /* EACCES */
+#define PORT_SILENT	2083	 /* no answer */
+#define PORT_LATE	2084	 /* after 50 ms */
+#define PORT_TAKEN4	2085	 /* EADDRINUSE for IPv4 */
+#define NOTIFY_RTT	12345678 /* us, of the server's TCP_INFO */
+#define NOTIFY_INFO_LEN 100	 /* bytes of it */
+#define LEASE_LOW	4000
+#define LEASE_HIGH	4099
 
 #define TEST_S 20
 
