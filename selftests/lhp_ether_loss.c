@@ -6,7 +6,7 @@
 /* link: agents/lib/lhp_ether_send.c agents/lib/lhp_ether_ack.c */
 /* link: agents/lib/lhp_ether_receive.c agents/lib/lhp_ether_stream.c */
 /* link: agents/lib/lhp_ether_semi.c agents/lib/lhp_ether_congestion.c */
-/* link: selftests/lib/lhp_ether_net.c */
+/* link: selftests/lib/lhp_ether_net.c selftests/lib/lhp_messages.c */
 /*
  * selftests/lhp_ether_loss.c - the Ethernet LHP over a network that loses, delays and doubles
  * frames (lib/lhp_ether_net.c): every message arrives once, whole and in the order of its stream.
@@ -22,39 +22,16 @@
 #include <string.h>
 
 #include "selftests/lib/lhp_ether_net.h"
+#include "selftests/lib/lhp_messages.h"
 
 #define STREAMS	 50
 #define MESSAGES 100000
-
-/* ---- many messages: each is made of its stream and its place there, and nothing else */
 
 static struct {
 	uint32_t sent[STREAMS], received[STREAMS];
 	unsigned int sent_all, received_all, wrong;
 	uint8_t bytes[LHP_MESSAGE_MAX];
 } many;
-
-static size_t length_of(uint32_t stream, uint32_t i)
-{
-	uint32_t mixed = (stream * 7919 + i) * 2654435761u;
-
-	if (mixed >> 8 & 1023)
-		return mixed >> 16 & 511;
-	return mixed % (LHP_MESSAGE_MAX + 1);
-}
-
-static size_t make(uint32_t stream, uint32_t i, uint8_t *bytes)
-{
-	size_t len = length_of(stream, i);
-	uint64_t word = ((uint64_t)stream << 32 | i) * 0x9e3779b97f4a7c15ull;
-
-	for (size_t at = 0; at < len; at++) {
-		if (!(at & 7))
-			word = word * 6364136223846793005ull + 1442695040888963407ull;
-		bytes[at] = (uint8_t)(word >> 8 * (at & 7));
-	}
-	return len;
-}
 
 static void many_receive(struct net *net, int end, uint32_t stream, const uint8_t *bytes,
 			 size_t len)
@@ -66,7 +43,7 @@ static void many_receive(struct net *net, int end, uint32_t stream, const uint8_
 		many.wrong++;
 		return;
 	}
-	want = make(stream, many.received[stream - 1]++, many.bytes);
+	want = message_make(stream, many.received[stream - 1]++, many.bytes);
 	many.wrong += len != want || memcmp(bytes, many.bytes, len);
 	many.received_all++;
 }
@@ -76,7 +53,7 @@ static void many_send(struct net *net, int end)
 	(void)end;
 	while (many.sent_all < MESSAGES && !net->ether[NET_CLIENT]->sender.blocked) {
 		uint32_t stream = 1 + (uint32_t)(net_random(net) % STREAMS);
-		size_t len = make(stream, many.sent[stream - 1]++, many.bytes);
+		size_t len = message_make(stream, many.sent[stream - 1]++, many.bytes);
 
 		assert_int_equal(net_send(net, NET_CLIENT, stream, many.bytes, len), 0);
 		many.sent_all++;

@@ -120,8 +120,8 @@ void ether_sender_free(struct ether *ether)
 {
 	struct ether_sender *sender = &ether->sender;
 
-	for (size_t i = 0; sender->ring && i < ETHER_IN_FLIGHT; i++)
-		slots_free(sender->ring[i].slots);
+	for (uint64_t number = sender->oldest; number < sender->next; number++)
+		slots_free(sender->ring[number % ETHER_IN_FLIGHT].slots);
 	slots_free(sender->lost.head);
 	slots_free(sender->semi.head);
 	slots_free(sender->fresh.head);

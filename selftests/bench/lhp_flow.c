@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <event2/event.h>
@@ -26,13 +27,18 @@
 #define BULK  1
 #define COUNT 2
 
+struct answer {
+	uint64_t total;
+	double used;
+};
+
 static const struct lhp_identity identity = { .name = "bench", .key = { 1, 2, 3 } };
 
 static struct {
 	struct event_base *base;
 	uint8_t bytes[LHP_MESSAGE_MAX];
 	size_t len;
-	double begun, end, seconds;
+	double begun, end, seconds, used;
 	uint64_t total;
 	bool ending;
 } flow;
@@ -43,6 +49,16 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Seconds that this process has used of a processor. */
+static double used(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void give_up(const char *why)
@@ -62,7 +78,8 @@ static void closed(struct lhp *lhp, const char *why, void *arg)
 
 static void count(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, size_t len, void *arg)
 {
-	struct iovec part = { &flow.total, sizeof(flow.total) };
+	struct answer answer = { flow.total, used() - flow.used };
+	struct iovec part = { &answer, sizeof(answer) };
 
 	(void)bytes;
 	(void)arg;
@@ -83,6 +100,7 @@ static void accepted(struct lhp *lhp, void *arg)
 	static const struct lhp_handler handler = { ignore, count, ignore, closed };
 
 	flow.total = 0;
+	flow.used = used();
 	lhp_set_handler(lhp, &handler, arg);
 }
 
@@ -106,9 +124,6 @@ static void fill(struct lhp *lhp, void *arg)
 		if (now() < flow.end)
 			continue;
 		flow.ending = true;
-		lhp_send(lhp, BULK + 0, LHP_RELIABLE, &part, 1);
-		part.iov_len = 1;
-		/* Streams overtake each other: the question has to wait for the bytes. */
 	}
 }
 
@@ -126,23 +141,26 @@ static uint64_t asked;
 static void answer(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, size_t len, void *arg)
 {
 	struct lhp_counts counts;
-	uint64_t total;
+	struct answer told;
+	double seconds;
 
 	(void)stream;
 	(void)arg;
-	if (len != sizeof(total))
+	if (len != sizeof(told))
 		give_up("answer");
-	memcpy(&total, bytes, sizeof(total));
+	memcpy(&told, bytes, sizeof(told));
 	lhp_count(lhp, &counts);
-	if (total < counts.bytes_sent - asked)
+	if (told.total < counts.bytes_sent - asked)
 		return;
-	printf("%.3f Gbit/s %.3f s %llu bytes repeated %llu rtt %u us best %zu\n",
-	       (double)total * 8e-9 / (now() - flow.begun), now() - flow.begun,
-	       (unsigned long long)total, (unsigned long long)counts.repeated, counts.rtt_us,
-	       flow.len);
+	seconds = now() - flow.begun;
+	printf("%.3f Gbit/s, CPU s/GB: %.3f sender %.3f receiver; %llu repeated, RTT %u us\n",
+	       (double)told.total * 8e-9 / seconds, used() * 1e9 / (double)told.total,
+	       told.used * 1e9 / (double)told.total, (unsigned long long)counts.repeated,
+	       counts.rtt_us);
 	event_base_loopbreak(flow.base);
 }
 
+/* Streams overtake each other: the question has to wait for the bytes. */
 static void ask(evutil_socket_t fd, short what, void *arg)
 {
 	struct iovec part = { flow.bytes, 1 };
