@@ -5,14 +5,22 @@
  * (maps/resoa.h). What a program calls comes as an event, goes to the server as an EP message
  * (agents/lib/ep.h), and its answer is played back as the network would: a SYN-ACK, a RST, ICMP.
  *
- *   net.c      the namespaces, addresses and routes        syn.c     connects that wait
- *   program.c  loads the BPF programs, drains the ring      tcp.c     relays a connection's bytes
- *   server.c   the LHP connection, registration             udp.c     datagrams, groups, ICMP
- * errors rsock.c    the tables of sockets                        notify.c  bind() of programs under
- * `run` frame.c    RST and ICMP, byte by byte                   gone.c    sockets that ended
- *   option.c   set and get of options                       bind.c    whose ports are bound
- *   control.c  the control sockets   status.c  show         run.c     run, shell
+ *   net.c      the namespaces, addresses and routes
+ *   program.c  loads the BPF programs, drains the ring
+ *   server.c   the LHP connection, registration
+ *   rsock.c    the tables of sockets
+ *   syn.c      connects that wait
+ *   tcp.c      relays a connection's bytes: relay.c, credit.c
+ *   udp.c      datagrams, groups, ICMP errors
+ *   frame.c    RST and ICMP, byte by byte
+ *   option.c   options that programs set
+ *   gone.c     sockets that ended
+ *   notify.c   system calls of programs under `run`, by the filter of filter.c
+ *   bind.c     whose ports are bound
  *   value.c    getsockopt() of what the server knows better
+ *   control.c  the control sockets, the server's files
+ *   status.c   what show, stats and status tell
+ *   run.c      run, shell: the program's side
  */
 #ifndef ISTHMUS_RESOA_H
 #define ISTHMUS_RESOA_H
