@@ -98,6 +98,15 @@ bool rfin_is(struct rfix *fx, int fd, const struct resoa_fin *want)
 	return false;
 }
 
+bool rfin_again_comes(struct rfix *fx, int fd, int ms)
+{
+	__u64 end = assume_now_ms() + assume_ms(ms);
+
+	while (!rfin_get(fx, fd).again && assume_now_ms() < end)
+		usleep(10000);
+	return rfin_get(fx, fd).again;
+}
+
 /* ---- connections */
 
 int rfin_port_of(int fd)

@@ -32,6 +32,8 @@ void rfin_put(struct rfix *fx, int fd, const struct resoa_fin *fin);
 void rfin_state(struct rfix *fx, int fd, __u32 state);
 struct resoa_fin rfin_get(struct rfix *fx, int fd);
 bool rfin_is(struct rfix *fx, int fd, const struct resoa_fin *want);
+/* The peer repeats its FIN: after 200 ms, or more on a slow machine. */
+bool rfin_again_comes(struct rfix *fx, int fd, int ms);
 
 int rfin_port_of(int fd); /* its own */
 int rfin_tcp_state(int fd);
