@@ -109,6 +109,7 @@ static int write_conf(struct program *program)
 	const struct net *net = &program->resoa->net;
 	const struct resoa_conf conf = {
 		.abi = RESOA_ABI,
+		.open_binds = net->whole_host, /* its services have addresses of their own */
 		.client = net->cookie[NET_A],
 		.world = net->cookie[NET_W],
 	};

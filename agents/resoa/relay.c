@@ -40,8 +40,13 @@ static bool at_mark(const struct tcp *tcp)
 
 static void send_bytes(struct tcp *tcp, size_t len, uint8_t type)
 {
-	size_t best = lhp_best(tcp->rsock->resoa->lhp) - EP_HEAD_MAX;
+	static size_t head_len; /* of DATA and URGENT, without a field */
+	uint8_t head[EP_HEAD_MAX];
+	size_t best = lhp_best(tcp->rsock->resoa->lhp);
 
+	if (!head_len)
+		head_len = ep_write_head(&(struct ep_message){ .type = EP_DATA }, head);
+	best -= head_len;
 	if (best > EP_BODY_MAX)
 		best = EP_BODY_MAX;
 	for (size_t at = 0; at < len; at += best) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "../lib/log.h"
@@ -329,6 +330,9 @@ int server_open(struct resoa *resoa, char *error, size_t error_len)
 		snprintf(error, error_len, "no server is named: --server PLACE");
 		return -EINVAL;
 	}
+	/* Clients begin at different ones: so several servers share them. */
+	if (getrandom(&server->turn, sizeof(server->turn), 0) < 0)
+		server->turn = 0;
 	connect_one(server);
 	return 0;
 }
