@@ -72,8 +72,8 @@ static const struct setting of_world[] = {
 static const struct setting of_device[] = {
 	{ "ipv6/conf/%s/accept_dad", "0" },    { "ipv6/conf/%s/router_solicitations", "0" },
 	{ "ipv6/conf/%s/accept_ra", "0" },     { "ipv6/conf/%s/autoconf", "0" },
-	{ "ipv6/conf/%s/addr_gen_mode", "1" }, { "ipv4/conf/%s/rp_filter", "0" },
-	{ "ipv4/conf/%s/accept_local", "1" },
+	{ "ipv6/conf/%s/addr_gen_mode", "1" }, { "ipv4/conf/%s/promote_secondaries", "1" },
+	{ "ipv4/conf/%s/rp_filter", "0" },     { "ipv4/conf/%s/accept_local", "1" },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -304,7 +304,8 @@ static struct link_route single(const struct isthmus_addr *address, uint32_t tab
 				    .ifindex = ifindex };
 }
 
-/* In W the way to it; in A the address, and the rule that sends even its own packets by e0. */
+/* In W the way to it; in A the address, and the rule that sends even its own packets by e0. With an
+ * address its routes go by themselves. */
 static int put_address(struct net *net, bool add, const struct isthmus_addr *address, uint8_t bits)
 {
 	struct link_route back = single(address, RT_TABLE_MAIN, net->w0);
@@ -320,11 +321,9 @@ static int put_address(struct net *net, bool add, const struct isthmus_addr *add
 		err = link_address(net->link[NET_A], add, address, bits, net->e0);
 	if (err || net->whole_host)
 		return err;
-	if (add) {
-		out.has_source = true;
-		out.source = *address;
-	}
-	err = link_route(net->link[NET_A], add, &out);
+	out.has_source = true;
+	out.source = *address;
+	err = add ? link_route(net->link[NET_A], true, &out) : 0;
 	return err ? err : link_rule(net->link[NET_A], add, &rule);
 }
 
@@ -398,23 +397,26 @@ static bool has(const json_t *list, const json_t *item)
 	return false;
 }
 
-/* From the old list to the new one: what is in both stays untouched. */
-static void change_list(struct net *net, json_t **old, json_t *new,
-			int (*change)(struct net *net, bool add, const json_t *item))
+typedef int (*change_one)(struct net *net, bool add, const json_t *item);
+
+/* From the old list to the new one. First what is added: with its last address a device loses all
+ * routes; those are added again. */
+static void change_list(struct net *net, json_t **old, json_t *new, change_one change)
 {
 	json_t *item;
 	size_t i;
 
 	if (!json_is_array(new))
 		return;
+	json_array_foreach (new, i, item)
+		if (change == change_route || !has(*old, item))
+			change(net, true, item);
 	json_array_foreach (*old, i, item)
 		if (!has(new, item))
 			change(net, false, item);
-	json_array_foreach (new, i, item)
-		if (!has(*old, item))
-			change(net, true, item);
+	json_incref(new); /* it may be the old one */
 	json_decref(*old);
-	*old = json_incref(new);
+	*old = new;
 }
 
 static void change_ports(struct net *net, const json_t *told)
@@ -437,12 +439,14 @@ static void change_ports(struct net *net, const json_t *told)
 
 int net_change(struct net *net, const json_t *changed)
 {
+	json_t *routes = json_object_get(changed, "routes");
+
 	if (json_object_get(changed, "mtu")) {
 		link_mtu(net->link[NET_A], net->e0, read_mtu(changed));
 		link_mtu(net->link[NET_W], net->w0, read_mtu(changed));
 	}
 	change_list(net, &net->addresses, json_object_get(changed, "addresses"), change_address);
-	change_list(net, &net->routes, json_object_get(changed, "routes"), change_route);
+	change_list(net, &net->routes, routes ? routes : net->routes, change_route);
 	change_ports(net, changed);
 	return 0;
 }

@@ -87,7 +87,7 @@ static void check_reset(struct tcp *tcp)
  * before the mark unless it begins there, so the first byte matters only; and that is looked at
  * after it was counted, for one that comes in between could not be told from others any more.
  */
-static size_t count(const struct tcp *tcp, bool *urgent)
+static size_t count(const struct tcp *tcp, bool *urgent, bool *all)
 {
 	uint64_t most = tcp->credit - tcp->taken;
 	int queued = 0;
@@ -95,11 +95,12 @@ static size_t count(const struct tcp *tcp, bool *urgent)
 	if (ioctl(tcp->fd, SIOCINQ, &queued) || queued <= 0)
 		return 0;
 	*urgent = at_mark(tcp);
-	if (*urgent)
-		return 1;
 	if (most > sizeof(buffer))
 		most = sizeof(buffer);
-	return (uint64_t)queued < most ? (size_t)queued : most;
+	if (*urgent)
+		most = 1;
+	*all = (uint64_t)queued <= most;
+	return *all ? (size_t)queued : most;
 }
 
 /* Nothing is queued: then it is the end, or a reset, or nothing more for now. Whether there is more
@@ -118,8 +119,8 @@ static bool read_end(struct tcp *tcp)
 /* One read. Whether there may be more. An edge may have told of bytes and of their end at once. */
 static bool read_once(struct tcp *tcp)
 {
-	bool urgent = false;
-	size_t most = count(tcp, &urgent);
+	bool urgent = false, all;
+	size_t most = count(tcp, &urgent, &all);
 	ssize_t len;
 
 	if (!most)
@@ -128,7 +129,7 @@ static bool read_once(struct tcp *tcp)
 	if (len <= 0)
 		return read_end(tcp);
 	send_bytes(tcp, len, urgent ? EP_URGENT : EP_DATA);
-	return true;
+	return !all || (size_t)len < most || read_end(tcp);
 }
 
 void relay_out(struct tcp *tcp)

@@ -189,7 +189,7 @@ void syn_event(struct resoa *resoa, const struct resoa_event *event)
 
 /* ---- the server's answer */
 
-static void take_accepted(struct resoa *resoa, int listener);
+static bool accept_one(struct resoa *resoa, int listener);
 
 /* The kernel handles the whole handshake in this call: the connection may be accepted at once. */
 static void pass(struct rsock *rsock)
@@ -201,7 +201,7 @@ static void pass(struct rsock *rsock)
 	program_held(resoa->program, &syn->key, RESOA_PASSES);
 	frame_checksum(syn->frame, syn->len);
 	send_frame(resoa->net.packet_a, resoa->net.e0, syn->frame, syn->len);
-	take_accepted(resoa, resoa->syns->fd[rsock->family == 6]);
+	accept_one(resoa, resoa->syns->fd[rsock->family == 6]);
 }
 
 void syn_message(struct rsock *rsock, const struct ep_message *message)
@@ -289,16 +289,11 @@ static bool accept_one(struct resoa *resoa, int listener)
 	return true;
 }
 
-static void take_accepted(struct resoa *resoa, int listener)
-{
-	for (int i = 0; i < ACCEPTS_MAX && accept_one(resoa, listener); i++)
-		;
-}
-
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
 	(void)what;
-	take_accepted(arg, fd);
+	for (int i = 0; i < ACCEPTS_MAX && accept_one(arg, fd); i++)
+		;
 }
 
 /*
