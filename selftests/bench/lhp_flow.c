@@ -12,7 +12,8 @@
  * One flow of messages over a Last Hop Protocol, as fast as it goes.
  *
  *	lhp_flow listen PLACE			until it is ended
- *	lhp_flow send PLACE SECONDS [BYTES]	of a message; prints a line with Gbit/s
+ *	lhp_flow send PLACE SECONDS [BYTES]	of a message; prints a line of JSON with what it
+ *took, processors' seconds of sender and receiver, too
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ static struct {
 	size_t len;
 	double begun, end, seconds, used;
 	uint64_t total;
-	bool ending;
+	bool ending, told;
 } flow;
 
 static double now(void)
@@ -150,13 +151,16 @@ static void answer(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, size_
 		give_up("answer");
 	memcpy(&told, bytes, sizeof(told));
 	lhp_count(lhp, &counts);
-	if (told.total < counts.bytes_sent - asked)
+	if (flow.told || told.total < counts.bytes_sent - asked)
 		return;
+	flow.told = true;
 	seconds = now() - flow.begun;
-	printf("%.3f Gbit/s, CPU s/GB: %.3f sender %.3f receiver; %llu repeated, RTT %u us\n",
-	       (double)told.total * 8e-9 / seconds, used() * 1e9 / (double)told.total,
+	printf("{\"mbit_s\":%.1f,\"seconds\":%.3f,\"cpu_s_per_gb\":[%.3f,%.3f],"
+	       "\"repeated\":%llu,\"rtt_us\":%u}\n",
+	       (double)told.total * 8e-6 / seconds, seconds, used() * 1e9 / (double)told.total,
 	       told.used * 1e9 / (double)told.total, (unsigned long long)counts.repeated,
 	       counts.rtt_us);
+	fflush(stdout);
 	event_base_loopbreak(flow.base);
 }
 
