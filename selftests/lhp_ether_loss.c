@@ -127,11 +127,88 @@ static void only_late(void **state)
 	run_many(0, 200, 0);
 }
 
+/* ---- a full link */
+
+#define SECONDS 20
+
+static uint64_t bulk_bytes;
+
+static void bulk_receive(struct net *net, int end, uint32_t stream, const uint8_t *bytes,
+			 size_t len)
+{
+	(void)net;
+	(void)end;
+	(void)stream;
+	(void)bytes;
+	bulk_bytes += len;
+}
+
+static void bulk_send(struct net *net, int end)
+{
+	(void)end;
+	while (!net->ether[NET_CLIENT]->sender.blocked)
+		assert_int_equal(net_send(net, NET_CLIENT, 1, many.bytes, 32000), 0);
+}
+
+/* A link of so many bytes a second, behind so long a queue: how much of it is used, and how much is
+ * sent in vain, in 1/1000. */
+static void run_link(uint64_t rate, uint64_t queue, unsigned int loss, unsigned int *used,
+		     unsigned int *vain)
+{
+	struct net *net = net_new(1500, rate + queue);
+	uint64_t sent, dropped;
+
+	net->message = bulk_receive;
+	net->writable = bulk_send;
+	net->rate = rate;
+	net->queue = queue;
+	net_connect(net, &net->known);
+	assert_true(net_run(net, 10000000, net_both_stand));
+	net->loss = loss;
+	bulk_send(net, NET_CLIENT);
+	net_run(net, 2000000, NULL);
+	bulk_bytes = 0;
+	sent = net->sent[NET_SERVER];
+	dropped = net->dropped;
+	net_run(net, SECONDS * 1000000ull, NULL);
+	assert_int_equal(net->closed[NET_CLIENT] + net->closed[NET_SERVER], 0);
+	*used = (unsigned int)(bulk_bytes * 1000 / SECONDS / rate);
+	*vain = (unsigned int)((net->dropped - dropped) * 1000 / (net->sent[NET_SERVER] - sent));
+	printf("%llu Mbit/s, queue %llu us, loss %.1f %%: used %u/1000, in vain %u/1000\n",
+	       (unsigned long long)rate / 125000, (unsigned long long)(queue * 1000000 / rate),
+	       loss / 10.0, *used, *vain);
+	net_free(net);
+}
+
+/* The payload is 0.96 of what frames take. */
+static void full_link(void **state)
+{
+	static const struct {
+		uint64_t rate, queue;
+		unsigned int loss, used, vain;
+	} rows[] = {
+		{ 12500000, 250000, 0, 930, 5 },   /* 100 Mbit/s, 20 ms */
+		{ 12500000, 25000, 0, 900, 20 },   /* 2 ms */
+		{ 125000000, 125000, 0, 900, 20 }, /* 1 Gbit/s, 1 ms */
+		{ 12500000, 6000, 0, 700, 130 },   /* 4 packets: no RTT tells of that */
+		{ 12500000, 250000, 50, 800, 90 }, /* and a bad wire */
+	};
+	unsigned int used, vain;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		run_link(rows[i].rate, rows[i].queue, rows[i].loss, &used, &vain);
+		assert_in_range(used, rows[i].used, 1000);
+		assert_in_range(vain, 0, rows[i].vain);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lossless), cmocka_unit_test(loss_1),	 cmocka_unit_test(loss_5),
-		cmocka_unit_test(loss_20),  cmocka_unit_test(only_late),
+		cmocka_unit_test(lossless),  cmocka_unit_test(loss_1),
+		cmocka_unit_test(loss_5),    cmocka_unit_test(loss_20),
+		cmocka_unit_test(only_late), cmocka_unit_test(full_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,8 +59,12 @@ struct ether_port;
 
 /* ---- lhp_ether_congestion.c */
 
+#define ETHER_RECENT 8
+
 struct ether_rtt {
 	uint64_t latest, smoothed, variation, least; /* smoothed 0: not known yet */
+	uint64_t recent[ETHER_RECENT];
+	unsigned int recent_at;
 };
 
 /* RFC 9438, in bytes. */
@@ -71,6 +75,7 @@ struct ether_window {
 	double k;		  /* seconds until the window is `before` again */
 	uint64_t epoch;		  /* when growth began, 0: not yet */
 	uint64_t recovery;	  /* packets sent before belong to a loss that was answered */
+	double lost_part;	  /* of the last hundred packets or so */
 	double saved[4];	  /* of before the last answer: in case it was none */
 	uint32_t unit;		  /* bytes of a full packet */
 };
@@ -82,8 +87,11 @@ void ether_window_init(struct ether_window *window, uint32_t unit);
 /* `sent`: when the packet went that was acknowledged now. `full`: the window was in use. */
 void ether_window_acked(struct ether_window *window, uint32_t bytes, uint64_t sent, uint64_t now,
 			const struct ether_rtt *rtt, bool full);
+/* Whether packets wait somewhere on the path. */
+bool ether_rtt_queue(const struct ether_rtt *rtt);
 /* True if the window was made smaller. */
-bool ether_window_lost(struct ether_window *window, uint64_t sent, uint64_t now);
+bool ether_window_lost(struct ether_window *window, uint64_t sent, uint64_t now,
+		       const struct ether_rtt *rtt);
 void ether_window_undo(struct ether_window *window);
 void ether_window_collapse(struct ether_window *window); /* RFC 9002 7.6 */
 void ether_window_idle(struct ether_window *window);

@@ -189,7 +189,7 @@ static void lost(struct ether *ether, struct ether_sent *sent, uint64_t number)
 		probe_lost(ether);
 		return;
 	}
-	if (ether_window_lost(&ether->window, sent->at, ether->port->now))
+	if (ether_window_lost(&ether->window, sent->at, ether->port->now, &ether->rtt))
 		sender->episode = 0;
 	sender->episode++;
 }

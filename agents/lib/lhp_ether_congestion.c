@@ -7,13 +7,17 @@
 
 #include "lhp_ether.h"
 
-#define BETA	    0.7	 /* RFC 9438 4.6 */
-#define SCALE	    0.4	 /* C, segments/s^3 */
-#define ALPHA	    0.53 /* 3 * (1 - BETA) / (1 + BETA): what makes W_est as fair as Reno */
-#define FIRST_UNITS 10	 /* RFC 6928 */
-#define LEAST_UNITS 2
-#define GRAIN_US    1000 /* of timers: RFC 9002 6.1.2 */
-#define RISE_US	    4000 /* RFC 9406 4.2: an RTT that grows by this ends slow start */
+#define BETA	       0.7  /* RFC 9438 4.6 */
+#define SCALE	       0.4  /* C, segments/s^3 */
+#define ALPHA	       0.53 /* 3 * (1 - BETA) / (1 + BETA): what makes W_est as fair as Reno */
+#define FIRST_UNITS    10   /* RFC 6928 */
+#define LEAST_UNITS    2
+#define GRAIN_US       1000 /* of timers: RFC 9002 6.1.2 */
+#define QUEUE_LEAST_US 300
+#define QUEUE_MOST_US  1000
+#define LOST_MOST      0.1  /* part of packets whose loss may have other causes than a full queue */
+#define LOST_OVER      128  /* packets that it is taken of */
+#define RISE_US	       4000 /* RFC 9406 4.2: an RTT that grows by this ends slow start */
 
 void ether_rtt_sample(struct ether_rtt *rtt, uint64_t sample, uint64_t ack_delay)
 {
@@ -22,6 +26,7 @@ void ether_rtt_sample(struct ether_rtt *rtt, uint64_t sample, uint64_t ack_delay
 	if (!sample)
 		sample = 1;
 	rtt->latest = sample;
+	rtt->recent[rtt->recent_at++ % ETHER_RECENT] = sample;
 	if (!rtt->smoothed) {
 		rtt->least = rtt->smoothed = sample;
 		rtt->variation = sample / 2;
@@ -36,6 +41,23 @@ void ether_rtt_sample(struct ether_rtt *rtt, uint64_t sample, uint64_t ack_delay
 	rtt->smoothed = (7 * rtt->smoothed + sample) / 8;
 	if (!rtt->smoothed)
 		rtt->smoothed = 1;
+}
+
+/* The shortest of the last ones, for one alone may have waited for a process to run. */
+bool ether_rtt_queue(const struct ether_rtt *rtt)
+{
+	uint64_t shortest = UINT64_MAX, more = rtt->least / 4;
+
+	if (rtt->recent_at < ETHER_RECENT)
+		return true;
+	for (int i = 0; i < ETHER_RECENT; i++)
+		if (rtt->recent[i] < shortest)
+			shortest = rtt->recent[i];
+	if (more < QUEUE_LEAST_US)
+		more = QUEUE_LEAST_US;
+	if (more > QUEUE_MOST_US)
+		more = QUEUE_MOST_US;
+	return shortest > rtt->least + more;
 }
 
 uint64_t ether_rtt_pto(const struct ether_rtt *rtt)
@@ -118,6 +140,7 @@ static void avoid_congestion(struct ether_window *window, uint32_t bytes, uint64
 void ether_window_acked(struct ether_window *window, uint32_t bytes, uint64_t sent, uint64_t now,
 			const struct ether_rtt *rtt, bool full)
 {
+	window->lost_part -= window->lost_part / LOST_OVER;
 	/* What went before the answer to a loss says nothing of the smaller window; and a window
 	 * that is not used shows nothing (RFC 7661). */
 	if (sent <= window->recovery || !full)
@@ -139,9 +162,18 @@ static void shrink(struct ether_window *window, double to)
 	window->epoch = 0;
 }
 
-bool ether_window_lost(struct ether_window *window, uint64_t sent, uint64_t now)
+/*
+ * A queue that overflows is full before it does, and the RTT shows it. Where it does not, as on a
+ * wire that damages frames, a smaller window would help nobody; but one packet in ten is too many
+ * for that to be believed.
+ */
+bool ether_window_lost(struct ether_window *window, uint64_t sent, uint64_t now,
+		       const struct ether_rtt *rtt)
 {
+	window->lost_part += (1 - window->lost_part) / LOST_OVER;
 	if (sent <= window->recovery)
+		return false;
+	if (!ether_rtt_queue(rtt) && window->lost_part < LOST_MOST)
 		return false;
 	window->recovery = now;
 	window->saved[0] = window->window;
