@@ -27,7 +27,7 @@ second() {
 	wait_for 20 log_has resoad2.log serving
 }
 spawn peer peer.log python3 "$ENDS" serve $TARGET 7000
-wait_for 10 listening peer t 7000
+wait_for 30 listening peer t 7000
 resoa_client alice
 name() { resoa_in "$1" python3 "$ENDS" name $TARGET 7000; }
 equal "by the only server" "$(name alice)" "same 192.0.2.1"
@@ -40,14 +40,14 @@ OWN=${OWN#same }
 case $OWN in
 192.0.2.1) MINE=$RESOA_SERVER OTHER=192.0.3.1 ;;
 192.0.3.1) MINE=$SERVER_2 OTHER=192.0.2.1 ;;
-*) MINE= OTHER= ;;
+*) MINE='' OTHER='' ;;
 esac
 check "by one of two servers" test -n "$OTHER"
 spawn - lost.log resoa_in alice python3 "$ENDS" wait $TARGET 7000
-wait_for 10 log_has lost.log connected
+wait_for 30 log_has lost.log connected
 end "$MINE" KILL
-check "its connections end with it" wait_for 5 log_has lost.log '^0 ECONNRESET'
-check "new ones go by the other" wait_for 10 eval "[ \"\$(name alice)\" = 'same $OTHER' ]"
+check "its connections end with it" wait_for 15 log_has lost.log '^0 ECONNRESET'
+check "new ones go by the other" wait_for 30 eval "[ \"\$(name alice)\" = 'same $OTHER' ]"
 equal "and have its address alone" "$(resoa_net alice ip -4 -br addr show dev e0 | awk '{ print NF, $3 }')" "3 $OTHER/24"
 case $OTHER in 192.0.2.1) LEFT=$RESOA_SERVER ;; *) LEFT=$SERVER_2 ;; esac
 end "$LEFT" KILL

@@ -20,14 +20,14 @@ echo "hello" >"$TMP/web/hello"
 head -c 3000000 /dev/urandom >"$TMP/web/big"
 spawn peer web.log busybox httpd -f -p 80 -h "$TMP/web"
 spawn peer web6.log busybox httpd -f -p "[$PEER6]:8080" -h "$TMP/web"
-wait_for 10 listening peer t 80
+wait_for 30 listening peer t 80
 
 ends() { python3 "$SELFTESTS/lib/resoa_ends.py" "$@"; } # in this shell's network
 of() { resoa_in "$1" python3 "$SELFTESTS/lib/resoa_ends.py" "${@:2}"; }
 spawn peer peer4.log python3 "$SELFTESTS/lib/resoa_ends.py" serve $PEER4 7000
 PEER=$SPAWNED
 spawn peer peer6.log python3 "$SELFTESTS/lib/resoa_ends.py" serve $PEER6 7000
-wait_for 10 listening peer t 7000
+wait_for 30 listening peer t 7000
 
 equal "the client has no address" "$(in_ns alice ip -br addr show scope global)" ""
 equal "curl, IPv4" "$(resoa_in alice curl -sm 10 http://$PEER4/hello)" hello
@@ -44,9 +44,9 @@ for family in 4 6; do
 	equal "IPv$family: a reset comes after the bytes before it" "$(of alice reset_in ${!address} 7000 40000)" "40000 ECONNRESET"
 	equal "IPv$family: urgent data comes" "$(of alice urgent ${!address} 7000)" "abc True ! def"
 	of alice reset_out ${!address} 7000
-	check "IPv$family: the peer has all that was sent after its end" wait_for 5 log_has peer$family.log 'first got 200000 EOF'
-	check "IPv$family: the peer sees a reset" wait_for 5 log_has peer$family.log 'sink got 1000 ECONNRESET'
-	check "IPv$family: urgent data goes, at its place" wait_for 5 log_has peer$family.log 'urgent got ab<cde.'
+	check "IPv$family: the peer has all that was sent after its end" wait_for 15 log_has peer$family.log 'first got 200000 EOF'
+	check "IPv$family: the peer sees a reset" wait_for 15 log_has peer$family.log 'sink got 1000 ECONNRESET'
+	check "IPv$family: urgent data goes, at its place" wait_for 15 log_has peer$family.log 'urgent got ab<cde.'
 done
 at_most "us to the end of file, 1 byte, half of them" "$(of alice eof $PEER4 7000 200 1)" $((5000 * SLOW))
 at_most "us to the end of file, 200 kB, half of them" "$(of alice eof $PEER4 7000 100 200000)" $((5000 * SLOW))
@@ -67,29 +67,29 @@ for name in alice bob carol; do check "$name: 3 MB while the others do" cmp "$TM
 # ---- listeners
 
 spawn - listen.log resoa_in bob python3 "$SELFTESTS/lib/resoa_ends.py" listen $SERVER4 0 2
-wait_for 10 log_has listen.log 'listens on'
+wait_for 30 log_has listen.log 'listens on'
 PORT=$(sed -n 's/listens on //p' "$TMP/listen.log")
-check "the server listens" wait_for 5 listening server t "$PORT"
+check "the server listens" wait_for 15 listening server t "$PORT"
 equal "a peer comes to a client's listener" "$(in_ns peer python3 "$SELFTESTS/lib/resoa_ends.py" send $SERVER4 "$PORT" 100000)" "100000 EOF"
 equal "another client, by the address that is its own, too" "$(of carol send $SERVER4 "$PORT" 100000)" "100000 EOF"
 check "the listener saw the peer's address" log_has listen.log "^$PEER4 100000 EOF"
 check "and the other client's" log_has listen.log "^$SERVER4 100000 EOF"
-check "it ends with its program" wait_for 5 eval "! listening server t $PORT"
+check "it ends with its program" wait_for 15 eval "! listening server t $PORT"
 
 # ---- ends of daemons
 
 waiter() { # NAME LOG
 	spawn - "$2" resoa_in "$1" python3 "$SELFTESTS/lib/resoa_ends.py" wait $PEER4 7000
-	wait_for 10 log_has "$2" connected
+	wait_for 30 log_has "$2" connected
 }
 waiter carol killed.log
 end "${RESOA_PID[carol]}" KILL
-check "the client's daemon is killed: ECONNRESET, no end of file" wait_for 5 log_has killed.log '^0 ECONNRESET'
-check "the peer sees a reset" wait_for 5 log_has peer4.log 'sink got 0 ECONNRESET'
+check "the client's daemon is killed: ECONNRESET, no end of file" wait_for 15 log_has killed.log '^0 ECONNRESET'
+check "the peer sees a reset" wait_for 15 log_has peer4.log 'sink got 0 ECONNRESET'
 waiter alice server.log
 end "$RESOA_SERVER" KILL
-check "the server is killed: ECONNRESET" wait_for 5 log_has server.log '^0 ECONNRESET'
+check "the server is killed: ECONNRESET" wait_for 15 log_has server.log '^0 ECONNRESET'
 resoa_server
-check "alice connects again, once the server is back" wait_for 15 eval "[ \"\$(of alice connect $PEER4 7000)\" = connected ]"
+check "alice connects again, once the server is back" wait_for 30 eval "[ \"\$(of alice connect $PEER4 7000)\" = connected ]"
 equal "curl, after that" "$(resoa_in alice curl -sm 10 http://$PEER4/hello)" hello
 end "$PEER"

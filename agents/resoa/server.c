@@ -197,7 +197,20 @@ static void take_of_rsock(struct rsock *rsock, const struct ep_message *message)
 	}
 }
 
-/* What comes for an rsockID that has ended here was under way then. */
+/* For an rsockID that has ended here: it was under way then. A connection of a listener is another
+ * rsockID, which nobody here will take. */
+static void take_late(struct server *server, uint32_t stream, const struct ep_message *message)
+{
+	const struct ep_message reset = { .type = EP_RESET, .error = ECONNREFUSED };
+
+	if (message->type == EP_INCOMING) {
+		ep_send(server->lhp, message->id, &reset);
+		lhp_forget(server->lhp, message->id);
+	} else if (message->type != EP_CLOSE && message->type != EP_RESET) {
+		log_debug("%s for rsock %u, which has ended", ep_type_name(message->type), stream);
+	}
+}
+
 static void on_message(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, size_t len,
 		       void *arg)
 {
@@ -218,8 +231,8 @@ static void on_message(struct lhp *lhp, uint32_t stream, const uint8_t *bytes, s
 	rsock = server->registered ? rsock_of_id(server->resoa, stream) : NULL;
 	if (rsock)
 		take_of_rsock(rsock, &message);
-	else if (message.type != EP_CLOSE && message.type != EP_RESET)
-		log_debug("%s for rsock %u, which has ended", ep_type_name(message.type), stream);
+	else
+		take_late(server, stream, &message);
 }
 
 static void on_opened(struct lhp *lhp, void *arg)
