@@ -120,15 +120,36 @@ static __always_inline __u32 listen_backlog(struct bpf_sock_ops *ops)
 	return tcp ? tcp_base(tcp)->sk_max_ack_backlog : 0;
 }
 
+/* Of a socket that listens no more. Those that it has accepted are called for, too, once. */
+static __always_inline void unlisten_tell(struct bpf_sock_ops *ops)
+{
+	struct resoa_event *event;
+
+	if (ops->args[0] != BPF_TCP_LISTEN) {
+		bpf_sock_ops_cb_flags_set(ops, 0);
+		return;
+	}
+	event = event_begin(RESOA_EVENT_UNLISTEN);
+	if (!event)
+		return;
+	event->proto = IPPROTO_TCP;
+	event->cookie = bpf_get_socket_cookie(ops);
+	event->pid = current_pid();
+	event_send(event);
+}
+
 /* In the call, before it returns: no SYN has come yet. A second listen() with another number is not
  * told. */
 static __always_inline void listen_tell(struct bpf_sock_ops *ops)
 {
 	struct resoa_event *event;
 
+	if (ops->op == BPF_SOCK_OPS_STATE_CB)
+		unlisten_tell(ops);
 	if (ops->op != BPF_SOCK_OPS_TCP_LISTEN_CB || !is_client(bpf_get_netns_cookie(ops)))
 		return;
 	note(RESOA_LISTEN);
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
 	event = event_begin(RESOA_EVENT_LISTEN);
 	if (!event)
 		return;

@@ -148,11 +148,12 @@ struct resoa_fin {
 _Static_assert(sizeof(struct resoa_fin) == 32, "resoa_fin is an ABI");
 
 enum resoa_event_type {
-	RESOA_EVENT_SYN = 1, /* names, cookie, frame */
-	RESOA_EVENT_BOUND,   /* names.local, cookie */
-	RESOA_EVENT_LISTEN,  /* names.local, cookie, number = backlog */
-	RESOA_EVENT_OPTION,  /* names (zero before connect), cookie, level, name, value */
-	RESOA_EVENT_READ,    /* names, number = bytes read since the connection stands */
+	RESOA_EVENT_SYN = 1,  /* names, cookie, frame */
+	RESOA_EVENT_BOUND,    /* names.local, cookie */
+	RESOA_EVENT_LISTEN,   /* names.local, cookie, number = backlog */
+	RESOA_EVENT_OPTION,   /* names (zero before connect), cookie, level, name, value */
+	RESOA_EVENT_UNLISTEN, /* cookie: close(), or shutdown() of a listener */
+	RESOA_EVENT_READ,     /* names, number = bytes read since the connection stands */
 	RESOA_EVENT_FIN, /* server: names (local is the server's), cookie, number = at. cookie 0:
 			    not accepted, or nobody has asked for the cookie yet */
 };

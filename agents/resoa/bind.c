@@ -368,13 +368,28 @@ static struct user *new_user(struct binds *binds, uint64_t cookie, __be16 port)
 	return user;
 }
 
+bool bind_is_own(const struct resoa *resoa, const struct ep_name *name)
+{
+	const json_t *all = json_object_get(resoa->registered, "addresses"), *item;
+	struct isthmus_addr address;
+	size_t i;
+
+	json_array_foreach (all, i, item)
+		if (!address_parse(json_string_value(json_object_get(item, "address")), &address) &&
+		    address_equal(&address, &name->address))
+			return true;
+	return !all; /* not known: it is asked for as it is */
+}
+
 static void take_holds(struct binds *binds, struct user *user, const struct ep_name *name,
 		       bool both)
 {
 	struct ep_name other = { .port = name->port, .proto = name->proto, .family = 4 };
 	struct ep_name wanted = *name;
 
-	if (is_any(name)) /* as ep.h has it, mapped or not */
+	/* As ep.h has it, mapped or not. A group's or a broadcast address is the kernel's to judge,
+	 * only the port is the server's. */
+	if (is_any(name) || (!is_loopback(name) && !bind_is_own(binds->resoa, name)))
 		memset(&wanted.address, 0, sizeof(wanted.address));
 	user->hold[0] = take_hold(binds, &wanted, user->done != NULL, &user->error);
 	if (!user->hold[0] || !both || name->family != 6 || !is_any(name))

@@ -49,6 +49,9 @@ static int on_event(void *arg, void *data, size_t size)
 	case RESOA_EVENT_LISTEN:
 		tcp_event_listen(resoa, event);
 		break;
+	case RESOA_EVENT_UNLISTEN:
+		tcp_event_unlisten(resoa, event);
+		break;
 	case RESOA_EVENT_OPTION:
 		option_event(resoa, event);
 		break;

@@ -71,13 +71,11 @@ static void send_fin(struct tcp *tcp)
 	tcp_finish(tcp);
 }
 
-/* Without credit nothing is read, but a program's RST is not kept back by that. */
 static void check_reset(struct tcp *tcp)
 {
 	socklen_t len = sizeof(int);
 	int error = 0;
 
-	tcp->unread = true;
 	if (!getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &len) && error)
 		tcp_broken(tcp, ECONNRESET);
 }
@@ -136,14 +134,21 @@ void relay_out(struct tcp *tcp)
 {
 	struct resoa *resoa = tcp->rsock->resoa;
 
-	if (tcp->ended || tcp->connecting || tcp->reset)
+	if (tcp->connecting || tcp->reset)
 		return;
+	if (tcp->ended) { /* a RST may follow the FIN: of a program that has closed, for late data
+			   */
+		check_reset(tcp);
+		return;
+	}
 	for (int i = 0; i < READS_MAX; i++) {
 		if (!resoa->lhp || !lhp_room(resoa->lhp)) {
 			wait_for_room(tcp);
 			return;
 		}
+		/* Nothing is read, but a program's RST is not kept back by that. */
 		if (tcp->credit == tcp->taken) {
+			tcp->unread = true;
 			check_reset(tcp);
 			return;
 		}

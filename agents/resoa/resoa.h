@@ -132,6 +132,7 @@ int syn_socket(struct resoa *resoa, uint8_t family);
 void syn_free(struct rsock *rsock); /* by rsock_end() */
 void tcp_event_read(struct resoa *resoa, const struct resoa_event *event);
 void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event);
+void tcp_event_unlisten(struct resoa *resoa, const struct resoa_event *event);
 void tcp_message(struct rsock *rsock, const struct ep_message *message);
 void tcp_incoming(struct rsock *listener, const struct ep_message *message);
 /* The far end of a program's connection: fd is a connected socket of W. */
@@ -177,6 +178,8 @@ void bind_lost(struct resoa *resoa);
 typedef void (*bind_done)(struct resoa *resoa, int error, void *arg);
 void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, bool both,
 	      bind_done done, void *arg);
+/* An address of the server's, as it has told; true if it has not yet. */
+bool bind_is_own(const struct resoa *resoa, const struct ep_name *name);
 void bind_event(struct resoa *resoa, const struct resoa_event *event); /* BOUND */
 void bind_gone(struct resoa *resoa, uint64_t cookie);
 void bind_message(struct rsock *rsock, const struct ep_message *message);

@@ -479,6 +479,14 @@ void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event)
 	tell_listen(rsock);
 }
 
+void tcp_event_unlisten(struct resoa *resoa, const struct resoa_event *event)
+{
+	struct rsock *rsock = rsock_of_cookie(resoa, event->cookie);
+
+	if (rsock && rsock->kind == RSOCK_LISTENER)
+		rsock_end(rsock, 0);
+}
+
 static void tell_again(struct rsock *rsock, void *arg)
 {
 	(void)arg;

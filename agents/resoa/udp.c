@@ -280,6 +280,12 @@ void udp_event_bound(struct resoa *resoa, const struct resoa_event *event)
 		return;
 	if (local.family == 6 && address_is_v4(&local.address))
 		local.family = 4;
+	/* At a group's or a broadcast address: the kernel of A chooses what it takes. */
+	if (!ep_name_is_any(&local) && !bind_is_own(resoa, &local)) {
+		memset(&local.address, 0, sizeof(local.address));
+		bound(resoa, &local, event->cookie);
+		return;
+	}
 	bound(resoa, &local, event->cookie);
 	if (local.family != 6 || !ep_name_is_any(&local) ||
 	    option_int(resoa, event->cookie, IPPROTO_IPV6, IPV6_V6ONLY, 0))

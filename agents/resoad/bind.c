@@ -21,6 +21,10 @@ static int bind_here(struct sock *sock)
 	if (fd < 0)
 		return -errno;
 	sock_set_fd(sock, fd);
+	/* TIME_WAIT and connections of this port are for the program's own kernel to judge. */
+	if (sock->proto == IPPROTO_TCP &&
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)))
+		return -errno;
 	if (sock->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)))
 		return -errno;
 	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;
@@ -65,6 +69,49 @@ void bind_message(struct sock *sock, const struct ep_message *message)
 		sock_end(sock, -1);
 	else
 		sock->kind = SOCK_BOUND;
+}
+
+struct sharing {
+	const struct ep_name *name;
+	bool found;
+};
+
+static void share_fd(int fd)
+{
+	const int one = 1;
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+}
+
+static void share(struct sock *sock, void *arg)
+{
+	struct sharing *sharing = arg;
+	const struct ep_name *name = sharing->name;
+
+	if (sock->proto != IPPROTO_TCP || sock->local.port != name->port || sock->fd < 0)
+		return;
+	sharing->found = true;
+	share_fd(sock->fd);
+	if (sock->kind == SOCK_LISTENER)
+		share_fd(listen_second_fd(sock));
+}
+
+int bind_fd(struct client *client, int fd, const struct ep_name *name)
+{
+	struct sharing sharing = { .name = name };
+	struct sockaddr_storage address;
+	socklen_t len = ep_to_sockaddr(name, &address);
+
+	if (!bind(fd, (struct sockaddr *)&address, len))
+		return 0;
+	if (errno != EADDRINUSE)
+		return -errno;
+	client_each_sock(client, share, &sharing);
+	if (!sharing.found)
+		return -EADDRINUSE;
+	share_fd(fd);
+	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;
 }
 
 int bind_socket(struct client *client, const struct ep_name *name)

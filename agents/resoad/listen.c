@@ -157,15 +157,15 @@ static int backlog_of(const struct ep_message *message)
 	return message->number > 65535 ? 65535 : (int)message->number;
 }
 
-static int bind_at(int fd, const struct ep_name *name)
+static int bind_at(struct client *client, int fd, const struct ep_name *name)
 {
 	const int one = 1;
-	struct sockaddr_storage address;
-	socklen_t len = ep_to_sockaddr(name, &address);
 
-	if (name->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)))
+	/* As in bind.c. */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    (name->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))))
 		return -errno;
-	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;
+	return bind_fd(client, fd, name);
 }
 
 static int start_listening(struct listener *listener, int i, int backlog)
@@ -200,7 +200,7 @@ static int make_socket(struct sock *sock, const struct ep_name *name, int *resul
 		sock->fd = before;
 	}
 	*result = fd;
-	err = bound ? 0 : bind_at(fd, name);
+	err = bound ? 0 : bind_at(sock->client, fd, name);
 	return err;
 }
 
@@ -313,6 +313,13 @@ void listen_message(struct sock *sock, const struct ep_message *message)
 		fail(sock, -err);
 	else
 		sock_result(sock, 0);
+}
+
+int listen_second_fd(const struct sock *sock)
+{
+	const struct listener *listener = sock->state;
+
+	return listener ? listener->fd[1] : -1;
 }
 
 void listen_end(struct sock *sock)

@@ -155,6 +155,7 @@ int tcp_open(struct resoad *resoad);
 void tcp_close(struct resoad *resoad);
 void listen_message(struct sock *sock, const struct ep_message *message);
 void listen_end(struct sock *sock);
+int listen_second_fd(const struct sock *sock); /* of IPv4, of a listener at `::`; or -1 */
 /* DATAGRAM, GROUP, and LISTEN of UDP (its name's proto). */
 void listen_room(struct client *client); /* a socket has ended: one more may be accepted */
 void udp_message(struct sock *sock, const struct ep_message *message);
@@ -190,6 +191,9 @@ void port_release_all(struct client *client);
 /* The socket that BIND made for this name, for the first CONNECT or LISTEN of it: -1 or the
  * caller's. */
 int bind_socket(struct client *client, const struct ep_name *name);
+/* bind() of a TCP socket. Others of the client may have the name, too: its own kernel has let them
+ * share it; nobody else's may. */
+int bind_fd(struct client *client, int fd, const struct ep_name *name);
 void bind_end(struct sock *sock);
 void bind_message(struct sock *sock, const struct ep_message *message);
 

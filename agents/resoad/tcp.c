@@ -152,13 +152,10 @@ static int watch(struct sock *sock)
 static int bind_local(const struct sock *sock)
 {
 	const int one = 1;
-	struct sockaddr_storage address;
-	socklen_t len = ep_to_sockaddr(&sock->local, &address);
 
-	if (setsockopt(sock->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    bind(sock->fd, (struct sockaddr *)&address, len))
+	if (setsockopt(sock->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)))
 		return -errno;
-	return 0;
+	return bind_fd(sock->client, sock->fd, &sock->local);
 }
 
 static int make_socket(struct sock *sock, const struct ep_name *real)

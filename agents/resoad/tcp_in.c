@@ -206,6 +206,19 @@ static void on_read_error(struct tcp *tcp, int error)
 		tcp->error = error;
 }
 
+/* After a FIN even a RST reads as an end; the error stands beside it. */
+static void on_read_end(struct tcp *tcp)
+{
+	socklen_t len = sizeof(tcp->error);
+
+	tcp->readable = false;
+	tcp->error = tcp->broken;
+	if (tcp->error)
+		return;
+	send_fin(tcp);
+	getsockopt(tcp->sock->fd, SOL_SOCKET, SO_ERROR, &tcp->error, &len);
+}
+
 static void pump(struct tcp *tcp)
 {
 	struct client *client = tcp->sock->client;
@@ -218,10 +231,7 @@ static void pump(struct tcp *tcp)
 			client->quantum -= n;
 			forward(tcp, n);
 		} else if (!n) {
-			tcp->readable = false;
-			tcp->error = tcp->broken;
-			if (!tcp->error)
-				send_fin(tcp);
+			on_read_end(tcp);
 		} else {
 			on_read_error(tcp, errno);
 		}
