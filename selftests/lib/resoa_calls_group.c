@@ -185,6 +185,7 @@ static void broadcast_in(int family)
 	MUST(bind_to(fd, "0.0.0.0", GROUP_PORT + 1));
 	peer_port("udp 4");
 	peer_say("broadcast");
+	settle();
 	peer_say("to 198.51.100.255 %d to-the-net", GROUP_PORT + 1);
 	say_from(fd);
 	DO(bind_to(udp(family), "198.51.100.255", GROUP_PORT + 2));

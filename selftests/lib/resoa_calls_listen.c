@@ -28,8 +28,11 @@ static int take(int listener, int flags)
 /* The peer's connect; its port is known as "peer" then. */
 static void come(int family, int port)
 {
-	const char *told = peer("connect %s %d", own_of(family), port);
+	const char *told;
 	int from = 0;
+
+	settle();
+	told = peer("connect %s %d", own_of(family), port);
 
 	if (sscanf(told, "connected %d", &from) == 1)
 		know(from, "peer");

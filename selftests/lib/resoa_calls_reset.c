@@ -17,6 +17,7 @@ static void on_pipe(int number)
 /* Everything that a program may ask of a connection that was reset. */
 static void after_reset(int fd)
 {
+	ready_quiet(fd, POLLIN | POLLRDHUP);
 	ready(fd, POLLIN | POLLOUT | POLLRDHUP);
 	DO_READ(recv(fd, text, sizeof(text), 0), text);
 	DO_READ(recv(fd, text, sizeof(text), 0), text);
@@ -172,6 +173,7 @@ static void reset_out_after_shutdown(int family)
 	say_state(fd, TCP_FIN_WAIT2);
 	peer_say("eat");
 	hard_close(fd);
+	settle();
 	peer_say("send x");
 	peer_say("state 7");
 }

@@ -126,6 +126,7 @@ int tcp_listener(int family, int backlog)
 	MUST(bind_to(fd, any_of(family), 0));
 	MUST(listen(fd, backlog));
 	know(port_of(fd), "listener");
+	settle();
 	return fd;
 }
 
@@ -267,6 +268,11 @@ void set_option(const char *text, int fd, int level, int name, int value)
 
 	say("%s = %d: %s", text, value, error_name(result ? errno : 0));
 	say_option(text, fd, level, name);
+}
+
+void settle(void)
+{
+	nap(150);
 }
 
 void nap(int milliseconds)

@@ -101,12 +101,14 @@ static void udp_bound(int family)
 
 	DO(bind_to(fd, any_of(family), OWN_PORT + 50));
 	peer_port("udp %d", family);
+	settle();
 	peer_say("to %s %d unasked", own_of(family), OWN_PORT + 50);
 	say_from(fd);
 	say_local(fd);
 	close(fd);
 	fd = udp(family);
 	DO(bind_to(fd, own_of(family), OWN_PORT + 50));
+	settle();
 	peer_say("to %s %d unasked", own_of(family), OWN_PORT + 50);
 	say_from(fd);
 	DO(bind_to(udp(family), any_of(family), OWN_PORT + 50));
@@ -121,6 +123,7 @@ static void udp_auto(int family)
 
 	DO(bind_to(fd, any_of(family), 0));
 	peer_port("udp %d", family);
+	settle();
 	peer_say("to %s %d unasked", own_of(family), port_of(fd));
 	say_from(fd);
 }
@@ -133,6 +136,7 @@ static void udp_reuse(int family)
 	set(two, SOL_SOCKET, SO_REUSEPORT, 1);
 	DO(bind_to(one, any_of(family), OWN_PORT + 51));
 	DO(bind_to(two, any_of(family), OWN_PORT + 51));
+	settle();
 	for (i = 0; i < 8; i++) {
 		peer_port("udp %d", family);
 		peer("to %s %d each", own_of(family), OWN_PORT + 51);

@@ -14,6 +14,7 @@ static void error_connected(int family)
 
 	MUST(connect_to(fd, peer_of(family), CLOSED_PORT));
 	DO(send(fd, "x", 1, 0));
+	ready_quiet(fd, POLLIN);
 	ready(fd, POLLIN | POLLOUT);
 	DO(recv(fd, text, 1, 0));
 	DO(recv(fd, text, 1, MSG_DONTWAIT));
