@@ -60,6 +60,8 @@ static int set_up(void **state)
 	other = assume_ns_new();
 	assume_run("ip addr add " RFIX_A4 "/32 dev lo");
 	assume_run("ip -6 addr add " RFIX_A6 "/128 dev lo nodad");
+	assume_run("ip addr add " RFIX_B4 "/32 dev lo");
+	assume_run("ip -6 addr add " RFIX_B6 "/128 dev lo nodad");
 	attach();
 	return 0;
 }
@@ -439,7 +441,8 @@ static void skip_events(void)
 }
 
 /* Connected sockets are told by their names; an accepted one has its listener's cookie. */
-static void run_connected(const char *own, const char *socket_address, int family)
+static void run_connected(const char *own, const char *socket_address, const char *from,
+			  const char *socket_from, int family)
 {
 	int listener = make_socket(socket_address, TCP), fd = make_socket(socket_address, TCP);
 	const struct option_row *row = &told[0];
@@ -449,14 +452,15 @@ static void run_connected(const char *own, const char *socket_address, int famil
 
 	assert_int_equal(do_bind(listener, socket_address, 0), 0);
 	must(listen(listener, 1));
+	assert_int_equal(do_bind(fd, socket_from, 0), 0);
 	must(connect(fd, (void *)&to, rfix_sockaddr(socket_address, port_of(listener), &to)));
 	accepted = must(accept(listener, NULL, NULL));
 	skip_events();
 	set_option(fd, row);
-	names = rfix_names(own, port_of(fd), own, port_of(listener));
+	names = rfix_names(from, port_of(fd), own, port_of(listener));
 	assert_true(option_is(rfix_event(&fx, 0), row, rfix_socket_cookie(fd), &names, family));
 	set_option(accepted, row);
-	names = rfix_names(own, port_of(listener), own, port_of(fd));
+	names = rfix_names(own, port_of(listener), from, port_of(fd));
 	assert_true(
 		option_is(rfix_event(&fx, 0), row, rfix_socket_cookie(listener), &names, family));
 	close(accepted);
@@ -467,9 +471,9 @@ static void run_connected(const char *own, const char *socket_address, int famil
 static void test_connected(void **unused)
 {
 	(void)unused;
-	run_connected(RFIX_A4, RFIX_A4, 4);
-	run_connected(RFIX_A6, RFIX_A6, 6);
-	run_connected(RFIX_A4, "::ffff:" RFIX_A4, 4);
+	run_connected(RFIX_A4, RFIX_A4, RFIX_B4, RFIX_B4, 4);
+	run_connected(RFIX_A6, RFIX_A6, RFIX_B6, RFIX_B6, 6);
+	run_connected(RFIX_A4, "::ffff:" RFIX_A4, RFIX_B4, "::ffff:" RFIX_B4, 4);
 }
 
 /* Sockets of elsewhere, and those that were made before A was named. */

@@ -34,12 +34,13 @@ static struct bpf_link *link_;
 static int other, create = -1;
 
 static const struct kind {
-	const char *address, *socket_address;
+	const char *address, *socket_address; /* of who listens */
+	const char *from, *socket_from;	      /* of who connects */
 	int family;
 } kinds[] = {
-	{ RFIX_A4, RFIX_A4, 4 },
-	{ RFIX_A6, RFIX_A6, 6 },
-	{ RFIX_A4, "::ffff:" RFIX_A4, 4 },
+	{ RFIX_A4, RFIX_A4, RFIX_B4, RFIX_B4, 4 },
+	{ RFIX_A6, RFIX_A6, RFIX_B6, RFIX_B6, 6 },
+	{ RFIX_A4, "::ffff:" RFIX_A4, RFIX_B4, "::ffff:" RFIX_B4, 4 },
 };
 #define each_kind(kind) for (const struct kind *kind = kinds; kind < kinds + 3; kind++)
 
@@ -60,6 +61,8 @@ static int set_up(void **state)
 	other = assume_ns_new();
 	assume_run("ip addr add " RFIX_A4 "/32 dev lo");
 	assume_run("ip -6 addr add " RFIX_A6 "/128 dev lo nodad");
+	assume_run("ip addr add " RFIX_B4 "/32 dev lo");
+	assume_run("ip -6 addr add " RFIX_B6 "/128 dev lo nodad");
 	if (rfix_cgroup(&fx))
 		create = rfix_attach_cgroup(&fx, fx.skel->progs.resoa_create,
 					    BPF_CGROUP_INET_SOCK_CREATE);
@@ -107,14 +110,16 @@ static struct pair pair_open(const struct kind *kind, bool accepted)
 
 	must(bind(listener, (void *)&to, len));
 	must(listen(listener, 1));
+	rfix_sockaddr(kind->socket_from, 0, &to);
+	must(bind(fd, (void *)&to, len));
 	rfix_sockaddr(kind->socket_address, port_of(listener), &to);
 	must(connect(fd, (void *)&to, len));
 	other_fd = must(accept(listener, NULL, NULL));
 	pair.cookie = create < 0 ? 0 : rfix_socket_cookie(accepted ? listener : fd);
 	pair.reader = accepted ? other_fd : fd;
 	pair.writer = accepted ? fd : other_fd;
-	pair.names = rfix_names(kind->address, port_of(pair.reader), kind->address,
-				port_of(pair.writer));
+	pair.names = rfix_names(accepted ? kind->address : kind->from, port_of(pair.reader),
+				accepted ? kind->from : kind->address, port_of(pair.writer));
 	must(setsockopt(pair.writer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
 	close(listener);
 	return pair;
@@ -336,7 +341,7 @@ static void run_untold(struct pair *pair)
 
 static void test_not_ours(void **unused)
 {
-	const struct kind home = { "127.0.0.1", "127.0.0.1", 4 };
+	const struct kind home = { "127.0.0.1", "127.0.0.1", "127.0.0.9", "127.0.0.9", 4 };
 	struct pair pair;
 
 	(void)unused;

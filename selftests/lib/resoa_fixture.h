@@ -24,6 +24,8 @@
 /* Ends where things are: of A, which are the server's, and beyond W. */
 #define RFIX_A4 "198.51.100.1"
 #define RFIX_A6 "2001:db8::1"
+#define RFIX_B4 "198.51.100.9" /* another of A's */
+#define RFIX_B6 "2001:db8::9"
 #define RFIX_P4 "192.0.2.7"
 #define RFIX_P6 "2001:db8:7::7"
 
