@@ -4,8 +4,13 @@ Datagrams as a program sees them: the same cases are run on a host's own stack a
 what they print is compared.
 
 	resoa_udp.py peer FAMILY SECONDS		answers; prints what it saw
-	resoa_udp.py cases FAMILY PEER BROADCAST	prints a line for each case
+	resoa_udp.py cases FAMILY PEER BROADCAST NARROW	prints a line for each case
 	resoa_udp.py flood FAMILY PEER COUNT BYTES	paced; prints how many came back right
+	resoa_udp.py many FAMILY PEER COUNT		as many sockets, each sends one and closes
+	resoa_udp.py counts FAMILY COUNT		how many of them came, at the peer
+	resoa_udp.py waits FAMILY FILE COUNT		writes its port to FILE, prints what comes
+	resoa_udp.py tell FAMILY ADDRESS PORT TEXT	from the peer
+	resoa_udp.py names ADDRESS			a name server, for its own host only
 
 The peer: 7201, 7202 send back what came. 7203 sends back the TTL and TOS that came. 7204 is told
 "PORT TTL TEXT" and sends TEXT to the sender's PORT, from another port. 7205 is told "GROUP PORT TEXT"
@@ -331,6 +336,83 @@ def bound_one():
     return s.recvfrom(100), s.getsockname()[0]
 
 
+def both_families():
+    """One socket of IPv6 that takes IPv4, too."""
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.settimeout(2)
+    s.bind(("::", 0))
+    s.sendto(b"four", ("::ffff:192.0.2.2", 7201))
+    got = [s.recvfrom(100)[:2]]
+    s.sendto(b"six", (PEER, 7201))
+    got.append(s.recvfrom(100))
+    for family, peer in ((socket.AF_INET, "192.0.2.2"), (socket.AF_INET6, PEER)):
+        with socket.socket(family, socket.SOCK_DGRAM) as t:
+            t.sendto(b"%d 64 to both" % s.getsockname()[1], (peer, 7204))
+            got += hears(s)
+    return got
+
+
+def only_six():
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.setsockopt(IP, socket.IPV6_V6ONLY, 1)
+    s.bind(("::", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as t:
+        t.sendto(b"%d 64 not for it" % s.getsockname()[1], ("192.0.2.2", 7204))
+        return hears(s)
+
+
+def reused():
+    """Another socket has the port at once."""
+    s = bound(0)
+    port = s.getsockname()[1]
+    s.sendto(b"1", (PEER, 7201))
+    s.settimeout(2)
+    first = s.recv(10)
+    s.close()
+    s = bound(port)
+    s.settimeout(2)
+    s.sendto(b"2", (PEER, 7201))
+    second = s.recv(10)
+    time.sleep(0.3)
+    new().sendto(b"%d 64 later" % port, (PEER, 7204))
+    return first, second, hears(s)
+
+
+def shared():
+    """Two members of a group have one port; then one of them ends."""
+    pair = []
+    for _ in range(2):
+        s = socket.socket(FAMILY, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind((ANY, pair[0].getsockname()[1] if pair else 0))
+        join(s, GROUP)
+        pair.append(s)
+    port = pair[0].getsockname()[1]
+    time.sleep(0.3)
+    t = new()
+    t.sendto(b"%s %d to two" % (GROUP.encode(), port), (PEER, 7205))
+    got = [hears(s) for s in pair]
+    pair[1].close()
+    time.sleep(0.3)
+    t.sendto(b"%s %d to one" % (GROUP.encode(), port), (PEER, 7205))
+    return got, hears(pair[0])
+
+
+def narrow():
+    """A link on the way takes less: the first is refused by its router, the next here."""
+    s = new()
+    s.setsockopt(IP, RECVERR, 1)
+    s.setsockopt(IP, DISCOVER, 2)
+    s.sendto(bytes(1400), (NARROW, 9))
+    time.sleep(0.3)
+    got = [error[1:7] for error in errors(s)]
+    try:
+        s.sendto(bytes(1400), (NARROW, 9))
+    except OSError as e:
+        got.append(errno.errorcode[e.errno])
+    return got
+
+
 def closed():
     """What comes for a closed port is refused, or at least not given to the next."""
     s = new()
@@ -450,7 +532,8 @@ def group_loop():
 CASES = [unconnected, empty, two_peers, connected, connected_again, refused, refused_send, refused_error,
          refused_unconnected, error_queue, error_queue_two, hops, ttl_tos, ttl_received, long_9000,
          long_60000, longest, too_long, dont_fragment, no_route, no_family, bound_waits, bound_one, closed,
-         group_sent, group_long, group_received, group_before_bind, group_source, group_loop]
+         reused, shared, narrow,         group_sent, group_long, group_received, group_before_bind, group_source, group_loop]
+CASES_6 = [both_families, only_six]
 CASES_4 = [broadcast_refused, broadcast, subnet_refused, subnet, broadcast_received]
 
 
@@ -472,12 +555,13 @@ def flood():
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
     s.connect((sys.argv[3], 7201))
     right, wrong, sent, begin = set(), 0, 0, time.time()
-    while time.time() < begin + count / 1000 + 1 and len(right) < count:
+    heard = begin
+    while len(right) < count and (sent < count or time.time() < heard + 3):
         while sent < count and time.time() - begin > sent / 1000:
             s.send(struct.pack("!I", sent).ljust(size, b"%c" % (sent & 255)))
             sent += 1
         if select.select([s], [], [], 0.0005)[0]:
-            data = s.recv(65536)
+            data, heard = s.recv(65536), time.time()
             number = struct.unpack("!I", data[:4])[0]
             if data == struct.pack("!I", number).ljust(size, b"%c" % (number & 255)):
                 right.add(number)
@@ -486,16 +570,66 @@ def flood():
     print(len(right), wrong)
 
 
-if sys.argv[1] == "peer":
-    peer()
-elif sys.argv[1] == "flood":
-    flood()
+def many():
+    for i in range(int(sys.argv[4])):
+        with socket.socket(FAMILY, socket.SOCK_DGRAM) as s:
+            s.sendto(b"%d" % i, (sys.argv[3], 7207))
+        time.sleep(0.002)
+
+
+def counts():
+    """What `many` has sent, at the peer."""
+    s, got = bound(7207), set()
+    print("serving", flush=True)
+    s.settimeout(60)
+    try:
+        while len(got) < int(sys.argv[3]):
+            got.add(s.recv(100))
+            s.settimeout(3)
+    except TimeoutError:
+        pass
+    print(len(got), flush=True)
+
+
+def waits():
+    s = bound(0)
+    with open(sys.argv[3], "w") as file:
+        print(s.getsockname()[1], file=file)
+    for _ in range(int(sys.argv[4])):
+        print(s.recv(100).decode(), flush=True)
+
+
+def tell():
+    with socket.socket(FAMILY, socket.SOCK_DGRAM) as s:
+        s.sendto(sys.argv[5].encode(), (sys.argv[3], int(sys.argv[4])))
+
+
+def names():
+    """Answers every question for A with 192.0.2.77, if it comes from loopback."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((sys.argv[2], 53))
+    print("serving", flush=True)
+    while True:
+        query, who = s.recvfrom(512)
+        end = query.index(b"\0", 12) + 5
+        right = query[end - 4:end - 2] == b"\0\1" and who[0].startswith("127.")
+        head = query[:2] + b"\x85\x80\0\1" + (b"\0\1" if right else b"\0\0") + bytes(4)
+        answer = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", 60, 4) + bytes([192, 0, 2, 77])
+        s.sendto(head + query[12:end] + (answer if right else b""), who)
+
+
+MODES = {"peer": peer, "flood": flood, "many": many, "counts": counts, "waits": waits, "tell": tell,
+         "names": names}
+
+if sys.argv[1] in MODES:
+    MODES[sys.argv[1]]()
 else:
     PEER = sys.argv[3]
     BROADCAST = sys.argv[4]
+    NARROW = sys.argv[5]
     FAR = "2001:db8:99::1" if V6 else "203.0.113.9"
     NOWHERE = "2001:db8:77::1" if V6 else "10.9.9.9"
-    chosen = sys.argv[5:]
-    for test in CASES + ([] if V6 else CASES_4):
+    chosen = sys.argv[6:]
+    for test in CASES + (CASES_6 if V6 else CASES_4):
         if not chosen or test.__name__ in chosen:
             run(test)
