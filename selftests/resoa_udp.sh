@@ -12,6 +12,7 @@
 PROGRAM=$SELFTESTS/lib/resoa_udp.py
 
 # With a resolv.conf of its own.
+# shellcheck disable=SC2120 # resoa_up gives options
 resoa_server() { # [OPTION...]
 	# shellcheck disable=SC2016 # the inner shell's
 	spawn server resoad.log unshare -m sh -c 'mount --bind "$0" /etc/resolv.conf && exec isthmus-resoad "$@"' \
