@@ -8,7 +8,7 @@
 #   client c3 ─┘                                   192.0.2.1/24                192.0.2.2/24
 #                                                  2001:db8:1::1/64            2001:db8:1::2/64
 #
-# RESOA_LHP: unix (preset), tls; then clients are on a bridge with the server: 10.77.0.0/24.
+# RESOA_LHP: unix (preset), or tls, ether: then clients are on a bridge with the server; 10.77.0.0/24, or no address.
 #
 #   resoa_up [OPTION...]              namespaces server and peer, isthmus-resoad with these options
 #   resoa_client NAME [OPTION...]     namespace NAME, its key, isthmus-resoa with these options; waits
@@ -33,6 +33,11 @@ resoa_up() {
 		in_ns server ip link add lhp0 type bridge
 		net_addresses server lhp0 10.77.0.1/24
 		;;
+	ether)
+		in_ns server ip link add lhp0 address 02:00:00:00:77:01 type bridge
+		net_addresses server lhp0 -
+		RESOA_PLACE=ether:lhp0/02:00:00:00:77:01 RESOA_LISTEN=ether:lhp0
+		;;
 	esac
 	(umask 077 && : >"$TMP/resoad.clients")
 	resoa_server "$@"
@@ -49,10 +54,11 @@ RESOA_COUNT=0
 resoa_client() { # NAME [OPTION...]
 	net_ns "$1"
 	RESOA_COUNT=$((RESOA_COUNT + 1))
-	if [ "$RESOA_LHP" = tls ]; then
-		net_link "$1" lhp0 "10.77.0.$((RESOA_COUNT + 1))/24" server "lhp$RESOA_COUNT" -
-		in_ns server ip link set "lhp$RESOA_COUNT" master lhp0
-	fi
+	case $RESOA_LHP in
+	tls) net_link "$1" lhp0 "10.77.0.$((RESOA_COUNT + 1))/24" server "lhp$RESOA_COUNT" - ;;
+	ether) net_link "$1" lhp0 - server "lhp$RESOA_COUNT" - ;;
+	esac
+	[ "$RESOA_LHP" = unix ] || in_ns server ip link set "lhp$RESOA_COUNT" master lhp0
 	if [ ! -f "$TMP/$1.key" ]; then
 		(umask 077 && isthmus-resoad client add "$1" --clients "$TMP/resoad.clients" >"$TMP/$1.key")
 		kill -HUP "$RESOA_SERVER"
