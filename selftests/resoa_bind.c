@@ -276,6 +276,29 @@ static void test_not_ours(void **unused)
 
 /* ---- listen() */
 
+static bool ends(const struct resoa_event *event, __u64 cookie)
+{
+	const struct resoa_event want = {
+		.type = RESOA_EVENT_UNLISTEN, .proto = TCP, .pid = getpid(), .cookie = cookie
+	};
+
+	return event && !memcmp(event, &want, sizeof(want));
+}
+
+/* It listens no more, listens again, and is closed. */
+static void run_unlisten(int fd, const char *address, int backlog)
+{
+	__u64 cookie = rfix_socket_cookie(fd);
+
+	must(shutdown(fd, SHUT_RD));
+	assert_true(ends(rfix_event(&fx, 0), cookie));
+	must(listen(fd, backlog));
+	assert_true(event_is(rfix_event(&fx, 0), RESOA_EVENT_LISTEN, TCP, fd, address, backlog));
+	close(fd);
+	assert_true(ends(rfix_event(&fx, 0), cookie));
+	assert_null(rfix_event(&fx, 0));
+}
+
 static void run_listen(const char *address, bool bound, int backlog)
 {
 	int fd = make_socket(address, TCP);
@@ -289,9 +312,9 @@ static void run_listen(const char *address, bool bound, int backlog)
 	assert_true(event_is(rfix_event(&fx, 0), RESOA_EVENT_LISTEN, TCP, fd, address, backlog));
 	must(listen(fd, backlog + 1)); /* no new listener */
 	assert_null(rfix_event(&fx, 0));
+	run_unlisten(fd, address, backlog);
 	assert_true(rfix_counts(&fx, { RESOA_BIND_AUTO, bound }, { RESOA_BOUND, bound },
-				{ RESOA_LISTEN, 1 }));
-	close(fd);
+				{ RESOA_LISTEN, 2 }));
 }
 
 static void test_listen(void **unused)

@@ -9,6 +9,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -423,12 +424,17 @@ static void test_open(void **unused)
 static void run_listener(const struct rfin_kind *kind)
 {
 	struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
+	struct packet_spec strange = spec;
 	int fd = rfin_bound(kind);
 
 	must(listen(fd, 1));
 	assert_true(run(&spec, RESOA_OTHER));
 	rfin_state(&fx, fd, RESOA_FIN_ARMED);
 	assert_true(run(&spec, RESOA_FIN_EARLY));
+	assert_int_equal(rfin_get(&fx, fd).state, RESOA_FIN_ARMED);
+	/* All of a listener's own numbers are 0. */
+	strange.seq = strange.ack = 0;
+	assert_true(run(&strange, RESOA_FIN_EARLY));
 	assert_int_equal(rfin_get(&fx, fd).state, RESOA_FIN_ARMED);
 	rfin_state(&fx, fd, RESOA_FIN_OPEN);
 	assert_true(run(&spec, RESOA_FIN_PASSED));
@@ -442,7 +448,25 @@ static void test_listener(void **unused)
 	rfin_each_kind(kind) run_listener(kind);
 }
 
-/* A connect under way, whose numbers are all 0: nothing can be believed of it. */
+/* The number of the SYN that the kernel has sent last. */
+static __u32 sent_isn(void)
+{
+	struct packet frame = {};
+	struct packet_view view;
+	__u32 isn = 0;
+	ssize_t len;
+
+	while ((len = read(device, frame.b + ETH_HLEN, PACKET_MAX - ETH_HLEN)) > 0) {
+		frame.len = ETH_HLEN + len;
+		packet_put16(frame.b + 12, frame.b[ETH_HLEN] >> 4 == 4 ? ETH_P_IP : ETH_P_IPV6);
+		if (packet_parse(&frame, &view) && view.proto == IPPROTO_TCP &&
+		    frame.b[view.l4 + 13] == PACKET_SYN)
+			isn = packet_get32(frame.b + view.l4 + 4);
+	}
+	return isn;
+}
+
+/* A connect under way, whose peer's numbers are all 0: nothing can be believed of it. */
 static void run_connecting(const struct rfin_kind *kind)
 {
 	struct packet_spec spec = segment(kind, (struct packet_spec){ .flags = FINACK });
@@ -454,7 +478,8 @@ static void run_connecting(const struct rfin_kind *kind)
 	rfin_state(&fx, fd, RESOA_FIN_ARMED);
 	assert_int_equal(connect(fd, (void *)&peer, len), -1);
 	assert_int_equal(errno, EINPROGRESS);
-	spec.seq = spec.ack = 0;
+	spec.seq = 0;
+	spec.ack = sent_isn() + 1;
 	assert_true(run(&spec, RESOA_FIN_EARLY));
 	assert_int_equal(rfin_get(&fx, fd).state, RESOA_FIN_ARMED);
 	assert_null(rfix_event(&fx, 0));

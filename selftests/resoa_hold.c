@@ -236,6 +236,24 @@ static void test_table(void **unused)
 				run_row(&rows[i], v4);
 }
 
+/* A frame that ends within TCP's header. */
+static void test_cut(void **unused)
+{
+	(void)unused;
+	for (int v4 = 0; v4 < 2; v4++) {
+		struct packet_spec spec = row_spec(&rows[0], v4);
+		struct rfix_result result;
+		struct packet in;
+
+		packet_build(&spec, &in);
+		for (int i = 0; i < 20; i++) {
+			in.len--;
+			rfix_run(&fx, fx.skel->progs.resoa_out, "e0", 0, &in, &result);
+			assert_int_equal(result.reason, RESOA_MALFORMED);
+		}
+	}
+}
+
 /* Names that differ in one bit are another connect. */
 static void test_names(void **unused)
 {
@@ -567,6 +585,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_table, clear),
+		cmocka_unit_test_setup(test_cut, clear),
 		cmocka_unit_test_setup(test_names, clear),
 		cmocka_unit_test_setup(test_ring_full, clear),
 		cmocka_unit_test(test_connect),
