@@ -493,6 +493,16 @@ void bind_gone(struct resoa *resoa, uint64_t cookie)
 		free_user(resoa->binds, user);
 }
 
+void bind_each(struct resoa *resoa, void (*each)(uint64_t cookie, void *arg), void *arg)
+{
+	const struct binds *binds = resoa->binds;
+
+	for (int i = 0; i < USER_CHAINS; i++)
+		for (const struct user *user = binds->user[i]; user; user = user->next)
+			if (user->state == BOUND)
+				each(user->cookie, arg);
+}
+
 void bind_registered(struct resoa *resoa)
 {
 	struct binds *binds = resoa->binds;

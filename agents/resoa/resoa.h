@@ -182,6 +182,8 @@ void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, 
 bool bind_is_own(const struct resoa *resoa, const struct ep_name *name);
 void bind_event(struct resoa *resoa, const struct resoa_event *event); /* BOUND */
 void bind_gone(struct resoa *resoa, uint64_t cookie);
+/* Sockets that are bound; `each` may not change that. */
+void bind_each(struct resoa *resoa, void (*each)(uint64_t cookie, void *arg), void *arg);
 void bind_message(struct rsock *rsock, const struct ep_message *message);
 struct notify;
 /* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
