@@ -179,7 +179,9 @@ static void begin(struct run *run, uint32_t op)
 {
 	struct resoa *resoa = run->control->resoa;
 
-	if (op == CONTROL_ENTER && !is_root(run->fd)) {
+	if (op != CONTROL_ENTER && op != CONTROL_JOIN) {
+		answer(run, EPROTO, "an unknown question", "", -1);
+	} else if (op == CONTROL_ENTER && !is_root(run->fd)) {
 		answer(run, EPERM, "only root enters the network; --dual is for all", "", -1);
 	} else if (!resoa->registered) {
 		answer(run, ENETDOWN, "not registered with a server yet", "", -1);

@@ -29,7 +29,8 @@ int control_send(int socket, const void *packet, size_t len, int fd)
 	return sendmsg(socket, &message, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -errno;
 }
 
-/* More descriptors than one do not fit, and are closed by the kernel. */
+/* Room for one descriptor to the byte: with CMSG_SPACE a second one would fit into the padding. The
+ * kernel closes what does not fit. */
 int control_receive(int socket, void *packet, size_t len, int *fd)
 {
 	union rights rights;
@@ -37,7 +38,7 @@ int control_receive(int socket, void *packet, size_t len, int *fd)
 	struct msghdr message = { .msg_iov = &part,
 				  .msg_iovlen = 1,
 				  .msg_control = &rights,
-				  .msg_controllen = sizeof(rights) };
+				  .msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
 	const struct cmsghdr *head = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
 
