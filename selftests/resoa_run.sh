@@ -2,30 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # What programs find under `isthmus-resoa run`: their own exit status, environment and descriptors, the server's
-# files and ports. Two clients share the ports of one server; nobody is a user without privileges.
+# files; static programs, and nobody, who is a user without privileges.
 #
 #   run, shell ── c1 ─┐
 #   run        ── c2 ─┼── isthmus-resoad ── server 192.0.2.1 ── peer 192.0.2.2: echo 7000
 #   run, nobody ─ c3 ─┘     its own /etc
 . "${0%/*}/lib/net.sh"
 . "${0%/*}/lib/resoa.sh"
+. "${0%/*}/lib/resoa_run.sh"
 need python3 jq dnsmasq
-
-P=$SELFTESTS/lib/resoa_run.py
-NOBODY=(setpriv --reuid=65534 --regid=65534 --clear-groups)
-run_of() { isthmus-resoa run --control "$TMP/$1.sock" "${@:2}"; } # NAME [OPTION...] -- cmd...
-status_of() { # cmd...: its exit status
-	local status=0
-	"$@" >"$TMP/out.log" 2>&1 </dev/null || status=$?
-	echo $status
-}
-said() { run_of "$1" -- python3 "$P" "${@:2}"; }
-hold() { # NAME LOG bind...: a program that binds; its pid is SPAWNED
-	# The pid is the program's: run becomes it.
-	spawn - "$2" isthmus-resoa run --control "$TMP/$1.sock" -- python3 "$P" bind "${@:3}" hold
-	wait_for 10 log_has "$2" .
-}
-is_free() { [[ $(said "$1" bind tcp 0.0.0.0 "$2") == bound* ]]; }
 
 # The server has an /etc of its own.
 mkdir "$TMP/etc" "$TMP/bin"
@@ -43,16 +28,7 @@ PATH=$TMP/bin:$PATH
 chmod 711 "$TMP"
 
 resoa_up
-spawn peer echo.log python3 "$P" echo 7000
-wait_for 10 listening peer t 7000
-for name in c1 c2 c3; do
-	(umask 077 && isthmus-resoad client add $name --clients "$TMP/resoad.clients" >"$TMP/$name.key")
-done
-sed -i 's/^\[client.*/&\nany-port = yes/' "$TMP/resoad.clients"
-kill -HUP "$RESOA_SERVER"
-resoa_client c1
-resoa_client c2
-resoa_client c3 --group nogroup
+run_clients c1 c2 c3
 
 # ---- a program is itself
 
@@ -92,42 +68,9 @@ refuse "nothing is mounted outside" grep -q "$TMP/c1.sock.files" /proc/self/moun
 
 spawn server dns.log dnsmasq -k -C /dev/null --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts --pid-file= \
 	--address=/www.server.example/203.0.113.55
-wait_for 10 listening server u 53
+wait_for 60 listening server u 53
 equal "a name of a name server on the server's loopback" \
 	"$(run_of c1 -- getent ahostsv4 www | awk 'NR == 1 { print $1 }')" 203.0.113.55
-end "$SPAWNED"
-
-# ---- ports
-
-equal "bind, and its name" "$(said c1 bind tcp 0.0.0.0 8080)" "bound 0.0.0.0 8080"
-equal "UDP" "$(said c1 bind udp 0.0.0.0 8080)" "bound 0.0.0.0 8080"
-equal "IPv6" "$(said c1 bind tcp :: 8080)" "bound :: 8080"
-equal "the server's address" "$(said c1 bind tcp 192.0.2.1 8080)" "bound 192.0.2.1 8080"
-equal "a foreign address" "$(said c1 bind tcp 198.51.100.7 8080)" EADDRNOTAVAIL
-equal "loopback" "$(said c1 bind tcp 127.0.0.1 8080)" "bound 127.0.0.1 8080"
-equal "one port twice" "$(said c1 twice 8081)" EADDRINUSE
-read -r port same <<<"$(said c1 auto)"
-equal "an automatic port has its name at once" "$same" True
-check "and is of the block" test "$port" -ge "$(isthmus-resoa status --json --control "$TMP/c1.sock" | jq '.registered.ports[0]')" \
-	-a "$port" -le "$(isthmus-resoa status --json --control "$TMP/c1.sock" | jq '.registered.ports[1]')"
-hold c1 hold.log tcp 0.0.0.0 8090
-equal "bound" "$(cat "$TMP/hold.log")" "bound 0.0.0.0 8090"
-equal "another client's port" "$(said c2 bind tcp 0.0.0.0 8090)" EADDRINUSE
-equal "its port of the other protocol" "$(said c2 bind udp 0.0.0.0 8090)" "bound 0.0.0.0 8090"
-end "$SPAWNED" KILL
-check "is free soon after kill -9" wait_for 3 is_free c2 8090
-spawn - close.log isthmus-resoa run --control "$TMP/c1.sock" -- python3 "$P" bind tcp 0.0.0.0 8091 close
-wait_for 10 log_has close.log bound
-check "and after close(), while its program runs" wait_for 3 is_free c2 8091
-check "still running" alive "$SPAWNED"
-end "$SPAWNED"
-hold c1 udp.log udp :: 8092
-equal "IPv6 and IPv4 are held" "$(said c2 bind udp 0.0.0.0 8092)" EADDRINUSE
-end "$SPAWNED" KILL
-check "and given back" wait_for 3 is_free c2 8092
-spawn server own.log python3 "$P" bind tcp 0.0.0.0 8093 hold
-wait_for 10 log_has own.log bound
-equal "the server's own port" "$(said c1 bind tcp 0.0.0.0 8093)" EADDRINUSE
 end "$SPAWNED"
 
 # ---- descriptors: the same program on the server itself and here
@@ -138,23 +81,6 @@ at_least "the server's own program says" "$(wc -l <"$TMP/local")" 8
 check "dup, fork, exec, epoll and passing are as there" diff "$TMP/local" "$TMP/remote"
 run_of c1 -- python3 "$P" descriptors $PEER6 7000 >"$TMP/remote6" 2>&1 || true
 check "also by IPv6" diff "$TMP/local" "$TMP/remote6"
-
-# ---- what only the server's sockets know
-
-in_ns server ip route add $PEER4/32 dev eth0 mtu 1300
-in_ns server ip -6 route add $PEER6/128 dev eth0 mtu 1400
-in_ns server sysctl -qw net.ipv4.tcp_congestion_control=reno
-local4=$(in_ns server python3 "$P" values $PEER4 7000)
-equal "the server's own program says of its path" "$local4" "mtu 1300 mss 1248 reno state 1"
-equal "MTU, MSS, congestion control are the server's" "$(said c1 values $PEER4 7000)" "$local4"
-equal "IPv6" "$(said c1 values $PEER6 7000)" "$(in_ns server python3 "$P" values $PEER6 7000)"
-spawn - accepted.log isthmus-resoa run --control "$TMP/c1.sock" -- python3 "$P" accepted 8095
-wait_for 10 listening server t 8095
-in_ns peer python3 "$P" from 192.0.2.1 8095 >/dev/null 2>&1 || true
-wait_for 10 log_has accepted.log mtu
-equal "of an accepted connection" "$(cat "$TMP/accepted.log")" "$local4"
-in_ns server ip route del $PEER4/32 dev eth0 mtu 1300
-in_ns server ip -6 route del $PEER6/128 dev eth0 mtu 1400
 
 # ---- static programs
 
@@ -196,16 +122,31 @@ echo 'secret = here' >"$TMP/secret"
 chmod 600 "$TMP/secret"
 refuse "set-user-ID: reads no file of root's" sh -c "${NOBODY[*]} $TMP/suid run --config $TMP/secret -- true 2>&1 | grep secret.*here"
 
-# ---- show
+# ---- nonsense for the control socket
 
-check "show: the path of a socket" sh -c "isthmus-resoa run --control $TMP/c1.sock -- python3 $P bind tcp 0.0.0.0 8120 hold </dev/null >/dev/null 2>&1 &
-	sleep 0.5; isthmus-resoa show --json --control $TMP/c1.sock | jq -e '.sockets[] | select(.kind == \"bind\" and .provider == \"unix\")'; kill \$!"
+fds() { ls "/proc/${RESOA_PID[c1]}/fd" | wc -l; }
+before=$(fds)
+equal "nonsense is answered, or the connection ends" "$(python3 "$P" control "$TMP/c1.sock.run" | paste -sd' ')" \
+	"closed closed closed 71 71 71 71 0"
+same_fds() { [ "$(fds)" = "$before" ]; }
+check "and no descriptor is left behind" wait_for 30 same_fds
+equal "a group that is none" "$(status_of timeout 60 isthmus-resoa daemon --server unix:"$TMP/none" --key "$TMP/c1.key" \
+	--control "$TMP/other.sock" --group no-such-group)" 1
+equal "a control socket that another daemon has" "$(status_of timeout 60 isthmus-resoa daemon --server unix:"$TMP/none" \
+	--key "$TMP/c1.key" --control "$TMP/c1.sock")" 1
+check "whose sockets are still its own" run_of c1 -- true
+spawn - lonely.log isthmus-resoa daemon --server unix:"$TMP/none" --key "$TMP/c1.key" --control "$TMP/other.sock"
+wait_for 60 test -S "$TMP/other.sock.run"
+equal "run without a server" "$(status_of isthmus-resoa run --control "$TMP/other.sock" -- true)" 1
+check "that is told, too" grep -q "not registered" "$TMP/out.log"
+end "$SPAWNED"
 
 # ---- the daemon ends
 
-spawn - orphan.log isthmus-resoa run --control "$TMP/c2.sock" -- sh -c "sleep 2; exec python3 $P bind tcp 0.0.0.0 8121"
-sleep 0.5
+spawn - orphan.log isthmus-resoa run --control "$TMP/c2.sock" -- sh -c \
+	"echo started; while [ -S $TMP/c2.sock.run ]; do sleep 0.1; done; exec python3 $P bind tcp 0.0.0.0 8121"
+wait_for 60 log_has orphan.log started
 end "${RESOA_PID[c2]}"
-wait_for 10 ended "$SPAWNED"
+wait_for 60 ended "$SPAWNED"
 equal "bind() without its daemon" "$(tail -n 1 "$TMP/orphan.log")" ENOSYS
 refuse "the control sockets are gone" ls "$TMP/c2.sock.run" "$TMP/c2.sock.files"

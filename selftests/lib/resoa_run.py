@@ -10,11 +10,14 @@ descriptors ADDRESS PORT         dup, fork, exec, passing, epoll: of one echo se
 auto                             ports that the kernel chooses
 values ADDRESS PORT              of a connection: path MTU, MSS, congestion control, state
 accepted PORT                    the same of the first connection that comes
+many ADDRESS PORT COUNT          that many connections, held
+control PATH                     nonsense for the daemon's socket
 """
 import errno
 import os
 import select
 import socket
+import struct
 import sys
 import time
 
@@ -28,7 +31,7 @@ def error(e):
 def open_for(address, kind=socket.SOCK_STREAM):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, kind)
-    sock.settimeout(10)
+    sock.settimeout(60)
     return sock
 
 
@@ -42,10 +45,10 @@ def bind(proto, address, port, hold=""):
     print("bound", sock.getsockname()[0], sock.getsockname()[1], flush=True)
     if hold == "hold":
         sys.stdin.read()
-        time.sleep(60)
+        time.sleep(300)
     elif hold == "close":
         sock.close()
-        time.sleep(60)
+        time.sleep(300)
 
 
 def twice(port):
@@ -210,6 +213,30 @@ def accepted(port):
     print_values(sock.accept()[0])
 
 
-COMMANDS = {"values": values, "accepted": accepted, "bind": bind, "twice": twice, "from": connect_from, "echo": echo, "descriptors": descriptors,
+def many(address, port, count):
+    socks = []
+    for _ in range(int(count)):
+        sock = open_for(address)
+        sock.connect((address, int(port)))
+        exchange(sock, b"hello")
+        socks.append(sock)
+    print(len(socks), flush=True)
+    time.sleep(300)
+
+
+def control(path):
+    """What the socket of run makes of what it does not know: nothing, or an answer that says no."""
+    good = struct.Struct("=II")
+    for packet, fds in ((b"x", ()), (b"", ()), (b"x" * 5000, ()), (good.pack(1, 3), ()), (good.pack(1, 3), (0,)),
+                        (good.pack(7, 1), ()), (good.pack(1, 99), ()), (good.pack(1, 2), (0, 1, 2))):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.settimeout(60)
+        sock.connect(path)
+        socket.send_fds(sock, [packet], list(fds)) if fds else sock.send(packet)
+        answer = sock.recv(1000)
+        print(struct.unpack_from("=i", answer)[0] if answer else "closed", flush=True)
+
+
+COMMANDS = {"many": many, "control": control, "values": values, "accepted": accepted, "bind": bind, "twice": twice, "from": connect_from, "echo": echo, "descriptors": descriptors,
             "inherited": inherited, "auto": auto}
 COMMANDS[sys.argv[1]](*sys.argv[2:])
