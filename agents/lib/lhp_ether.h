@@ -276,6 +276,7 @@ struct ether_port {
 	uint64_t gone_at; /* when the last GONE was sent */
 	/* Frames to send: sealed, not yet taken by the kernel. */
 	unsigned int out_count;
+	int send_bytes;			  /* of frames, that the kernel keeps */
 	bool full;			  /* the kernel takes nothing now */
 	void *readable, *writable, *soon; /* struct event */
 	struct ether_io *io;

@@ -15,9 +15,8 @@
 #define GRAIN_US       1000 /* of timers: RFC 9002 6.1.2 */
 #define QUEUE_LEAST_US 300
 #define QUEUE_MOST_US  1000
-#define LOST_MOST      0.1  /* part of packets whose loss may have other causes than a full queue */
-#define LOST_OVER      128  /* packets that it is taken of */
-#define RISE_US	       4000 /* RFC 9406 4.2: an RTT that grows by this ends slow start */
+#define LOST_MOST      0.1 /* part of packets whose loss may have other causes than a full queue */
+#define LOST_OVER      128 /* packets that it is taken of */
 
 void ether_rtt_sample(struct ether_rtt *rtt, uint64_t sample, uint64_t ack_delay)
 {
@@ -122,9 +121,9 @@ static void avoid_congestion(struct ether_window *window, uint32_t bytes, uint64
 	if (!window->epoch)
 		begin_epoch(window, now);
 	seconds = (double)(now - window->epoch) / 1e6;
-	/* 4.3: once it is where it was before the loss, Reno's own pace. */
-	window->estimate += (window->estimate < window->saved[0] ? ALPHA : 1) * window->unit *
-			    bytes / window->window;
+	/* 4.3 lets it go at Reno's own pace once it is where it was before the loss. Linux does
+	 * not, and it is what one shares links with. */
+	window->estimate += ALPHA * window->unit * bytes / window->window;
 	if (cubic(window, seconds) < window->estimate) {
 		if (window->estimate > window->window)
 			window->window = window->estimate;
@@ -147,7 +146,8 @@ void ether_window_acked(struct ether_window *window, uint32_t bytes, uint64_t se
 		return;
 	if (window->window < window->threshold) {
 		window->window += bytes;
-		if (rtt->smoothed > rtt->least + rtt->least / 8 + RISE_US)
+		/* RFC 9406: where a queue grows, slow start has done its work. */
+		if (rtt->recent_at >= ETHER_RECENT && ether_rtt_queue(rtt))
 			window->threshold = window->window;
 		return;
 	}

@@ -17,6 +17,7 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 
 #include <event2/event.h>
 #include <openssl/rand.h>
@@ -135,6 +136,15 @@ static void keep_from(struct ether_port *port, unsigned int first)
 	port->out_count -= first;
 }
 
+/* sendmmsg() does not tell why it stopped: the socket's memory is full, or a queue was, and then
+ * that frame is lost. Sent again at once it would only take another flow's place. */
+static bool is_full(const struct ether_port *port)
+{
+	int waits = 0;
+
+	return !ioctl(port->fd, SIOCOUTQ, &waits) && waits >= port->send_bytes;
+}
+
 void ether_port_flush(struct ether_port *port)
 {
 	unsigned int done = 0;
@@ -149,6 +159,10 @@ void ether_port_flush(struct ether_port *port)
 
 		if (sent > 0) {
 			done += (unsigned int)sent;
+			if (done < port->out_count && !is_full(port)) {
+				port->refused.dropped++;
+				done++;
+			}
 		} else if (errno == EAGAIN) {
 			port->full = true;
 			event_add(port->writable, NULL);
@@ -409,14 +423,17 @@ int ether_port_filter(struct ether_port *port, uint32_t id)
 		       : 0;
 }
 
-static void set_buffers(int fd)
+/* What may wait in the send buffer comes back. */
+static int set_buffers(int fd)
 {
 	int receive = RECEIVE_BYTES, send = SEND_BYTES;
+	socklen_t len = sizeof(send);
 
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive, sizeof(receive)))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive));
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send, sizeof(send)))
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, sizeof(send));
+	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, &len) ? SEND_BYTES : send;
 }
 
 /* What the device is: 0 or a negative errno. */
@@ -449,7 +466,7 @@ static int attach(struct ether_port *port, struct event_base *base, int fd)
 	err = ether_port_filter(port, 0);
 	if (err)
 		return err;
-	set_buffers(fd);
+	port->send_bytes = set_buffers(fd);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
 		return -errno;
 	port->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, port);

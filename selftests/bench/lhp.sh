@@ -25,7 +25,7 @@ set_up() {
 		in_ns "${end%:*}" ethtool -K "${end#*:}" tso off gso off gro off >/dev/null
 		in_ns "${end%:*}" tc qdisc add dev "${end#*:}" clsact
 	done
-	spawn b listen.log "$BENCH_TOOLS/lhp_flow" listen ether:to_a
+	spawn b listen.log taskset -c 1 "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" listen ether:to_a
 	wait_for 5 in_ns b grep -q 88b5 /proc/net/packet
 }
 
@@ -38,7 +38,7 @@ wire() { # SECTION, or nothing for a good one
 }
 
 tcp_server() {
-	spawn b "tcp-$1.json" "$BENCH_TOOLS/flow" --listen --bind "$ADDRESS_B:$PORT" --role recv --timeout 60
+	spawn b "tcp-$1.json" taskset -c 1 "${FIRST[@]}" "$BENCH_TOOLS/flow" --listen --bind "$ADDRESS_B:$PORT" --role recv --timeout 60
 	TCP_SERVER=$SPAWNED
 	wait_for 5 listening b t $PORT
 }
@@ -48,11 +48,13 @@ tcp() {
 	# By route: in a namespace the sysctl takes only what the first one allows everybody.
 	in_ns a ip route replace "$ADDRESS_B/32" dev to_b congctl "$2"
 	tcp_server "$1"
-	in_ns a "$BENCH_TOOLS/flow" --connect "$ADDRESS_B:$PORT" --role send --seconds "$3" >/dev/null
+	in_ns a taskset -c 0 "${FIRST[@]}" "$BENCH_TOOLS/flow" --connect "$ADDRESS_B:$PORT" --role send --seconds "$3" >/dev/null
 	wait "$TCP_SERVER"
 }
 
-lhp() { in_ns a timeout 120 "$BENCH_TOOLS/lhp_flow" send ether:to_b/$MAC_B "$2" >"$TMP/lhp-$1.json"; }
+lhp() { # NAME SECONDS
+	in_ns a timeout 120 taskset -c 0 "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" send ether:to_b/$MAC_B "$2" >"$TMP/lhp-$1.json"
+}
 
 alone() { # lhp|cubic|bbr ROUND, WHAT is speed or loss
 	local file=$TMP/tcp-$WHAT.json
