@@ -44,7 +44,7 @@ resoa_up() {
 }
 
 resoa_server() { # [OPTION...]: starts isthmus-resoad (again)
-	spawn server resoad.log isthmus-resoad run --listen "$RESOA_LISTEN" --device eth0 --address4 $SERVER4 \
+	spawn server resoad.log isthmus-resoad run --listen "$RESOA_LISTEN" --device "${RESOA_DEVICE:-eth0}" --address4 $SERVER4 \
 		--address6 $SERVER6 --clients "$TMP/resoad.clients" --control "$TMP/resoad.sock" "$@"
 	RESOA_SERVER=$SPAWNED
 	wait_for 20 log_has resoad.log 'serving|listen'
