@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What the server allows its clients: limits, rules, whose ports are whose, a flood beside a quiet client, SIGHUP.
+#
+#   alice (any port)         LHP
+#   bob (8 sockets, a rule) ───── isthmus-resoad   server 192.0.2.1 ──── 192.0.2.2 peer
+
+. "${0%/*}/lib/net.sh"
+need python3 curl busybox
+. "$SELFTESTS/lib/resoa.sh"
+
+resoa_up
+resoa_client alice
+resoa_client bob
+KEYS=$(cat "$TMP/resoad.clients")
+sections() { # ALICE'S-LINES BOB'S-LINES
+	printf '%s\n' "$KEYS" | sed "s/^\[client alice\]/&\n$1/; s/^\[client bob\]/&\n$2/" >"$TMP/resoad.clients"
+	kill -HUP "$RESOA_SERVER"
+	sleep 1
+}
+sections 'granted = 8080\nany-port = yes' 'sockets = 8\ndeny = tcp 192.0.2.2:9000'
+ask() { isthmus-resoad "$@" --control "$TMP/resoad.sock"; }
+
+mkdir "$TMP/web"
+echo hello >"$TMP/web/hello"
+truncate -s 200M "$TMP/web/flood"
+spawn peer web.log busybox httpd -f -p 80 -h "$TMP/web"
+spawn peer web9.log busybox httpd -f -p 9000 -h "$TMP/web"
+wait_for 20 listening peer t 9000
+
+# ---- ports
+
+bind_at() { # PORT: a program that says what bind(2) did, and holds the port for a while
+	cat <<-PYTHON
+		import errno, socket, time
+		s = socket.socket()
+		try:
+		    s.bind(("0.0.0.0", $1)); s.listen(); print("bound", flush=True); time.sleep(${2:-0})
+		except OSError as e:
+		    print(errno.errorcode[e.errno])
+	PYTHON
+}
+equal "a port of its block" "$(resoa_in alice python3 -c "$(bind_at 20500)")" bound
+equal "a port of another's block" "$(resoa_in bob python3 -c "$(bind_at 20500)")" EADDRINUSE
+equal "a granted port" "$(resoa_in alice python3 -c "$(bind_at 8080)")" bound
+spawn server host.log python3 -c "$(bind_at 9600 60)"
+HOST=$SPAWNED
+wait_for 20 log_has host.log bound
+equal "a port that a program of the server has" "$(resoa_in alice python3 -c "$(bind_at 9600)")" EADDRINUSE
+end "$HOST"
+spawn - held.log resoa_in alice python3 -c "$(bind_at 9700 60)"
+HELD=$SPAWNED
+wait_for 20 log_has held.log bound
+equal "a port that a client has, for a program of the server" "$(in_ns server python3 -c "$(bind_at 9700)")" EADDRINUSE
+equal "and for the client itself" "$(resoa_in alice python3 -c "$(bind_at 9700)")" EADDRINUSE
+end "$HELD"
+
+# ---- a listener, from outside
+
+spawn - export.log resoa_in alice busybox httpd -f -p 8080 -h "$TMP/web"
+EXPORTED=$SPAWNED
+check "a client's web server listens at the server" wait_for 20 listening server t 8080
+equal "reached from outside" "$(in_ns peer curl -sm 10 http://$SERVER4:8080/hello)" hello
+equal "by another client, as by any peer" "$(resoa_in bob curl -sm 10 http://$SERVER4:8080/hello)" hello
+check "show: the listener and its path" eval "ask show | grep -q 'alice .* tcp listener .*:8080, by unix'"
+end "$EXPORTED"
+
+# ---- limits
+
+refuse "a destination that a rule denies" resoa_in bob curl -sm 5 http://$PEER4:9000/hello
+equal "another client has no such rule" "$(resoa_in alice curl -sm 10 http://$PEER4:9000/hello)" hello
+refuse "the server's own loopback" resoa_in alice curl -sm 5 http://$SERVER4:1/
+CONNECTS="import socket
+ok = 0
+held = []
+for _ in range(20):
+    s = socket.socket(); s.settimeout(3)
+    try:
+        s.connect(('$PEER4', 80)); ok += 1; held.append(s)
+    except OSError:
+        pass
+print(ok)"
+equal "eight sockets and no more" "$(resoa_in bob timeout 90 python3 -c "$CONNECTS")" 8
+equal "of the others as many as they like" "$(resoa_in alice timeout 90 python3 -c "$CONNECTS")" 20
+check "when they have ended, new ones" wait_for 20 eval "[ \"\$(resoa_in bob curl -sm 5 http://$PEER4/hello)\" = hello ]"
+
+# ---- a flood
+
+spawn - flood.log resoa_in bob bash -c "for i in 1 2 3 4; do curl -so /dev/null http://$PEER4/flood & done; wait"
+FLOOD=$SPAWNED
+sleep 1
+QUIET=$(resoa_in alice bash -c "for i in 1 2 3 4 5 6 7 8 9; do curl -so /dev/null -w '%{time_total}\n' http://$PEER4/hello; done" |
+	sort -n | sed -n '5s/\..*//p')
+equal "beside it half of another client's requests take less than a second" "$QUIET" 0
+end "$FLOOD"
+
+# ---- the file of clients, read anew
+
+WAITS="import errno, socket
+s = socket.create_connection(('$PEER4', 80)); print('connected', flush=True)
+try:
+    print(len(s.recv(1)))
+except OSError as e:
+    print(errno.errorcode[e.errno])"
+spawn - bob.wait resoa_in bob python3 -c "$WAITS"
+spawn - alice.wait resoa_in alice python3 -c "$WAITS"
+ALIVE=$SPAWNED
+wait_for 20 log_has bob.wait connected
+wait_for 20 log_has alice.wait connected
+cp "$TMP/resoad.clients" "$TMP/good"
+echo 'nonsense = 1' >>"$TMP/resoad.clients"
+kill -HUP "$RESOA_SERVER"
+check "a mistake is told, with its line" wait_for 5 log_has resoad.log ':[0-9]+: unknown key .nonsense.; the clients stay'
+sed '/^\[client bob\]/,$d' "$TMP/good" >"$TMP/resoad.clients"
+kill -HUP "$RESOA_SERVER"
+check "bob is no client any more: his connections are reset" wait_for 10 log_has bob.wait ECONNRESET
+check "alice's stand" alive "$ALIVE"
+equal "and she makes new ones" "$(resoa_in alice curl -sm 10 http://$PEER4/hello)" hello
+check "client list" eval "ask client list | grep -q '^alice: n-to-1, ports 20000-20999, by unix' && ! ask client list | grep -q bob"
+end "$RESOA_SERVER"
