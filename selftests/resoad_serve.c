@@ -145,6 +145,7 @@ static void test_bind_then_listen(void **state)
 	assert_int_equal(rc_listen(&alice, listener, "0.0.0.0", 91, 5), 0);
 	fd = rc_dial(RC_LOCAL4, 91);
 	assert_true(fd >= 0);
+	incoming(&alice, listener);
 	close(fd);
 	rc_say(&alice, listener, EP_CLOSE, 0);
 	rc_say(&alice, bound, EP_CLOSE, 0);
