@@ -14,14 +14,13 @@
 
 #define CONTROL_BYTES 256
 
-/* One thread, so one buffer. Its pages are touched by long datagrams only. */
+/* One thread, so one buffer. */
 static struct {
-	struct mmsghdr message[DATAGRAM_BATCH];
-	struct iovec iov[DATAGRAM_BATCH];
-	struct sockaddr_storage from[DATAGRAM_BATCH];
-	uint8_t control[DATAGRAM_BATCH][CONTROL_BYTES] __attribute__((aligned(8)));
-	uint8_t bytes[DATAGRAM_BATCH][DATAGRAM_MAX];
-} batch;
+	struct iovec iov;
+	struct sockaddr_storage from;
+	uint8_t control[CONTROL_BYTES] __attribute__((aligned(8)));
+	uint8_t bytes[DATAGRAM_MAX];
+} in;
 
 bool ep_name_is_any(const struct ep_name *name)
 {
@@ -178,44 +177,32 @@ static void read_control(struct msghdr *message, struct datagram *datagram)
 	}
 }
 
-static void prepare_batch(void)
+static void prepare_message(struct msghdr *message)
 {
-	unsigned int i;
-
-	for (i = 0; i < DATAGRAM_BATCH; i++) {
-		batch.iov[i] = (struct iovec){ batch.bytes[i], sizeof(batch.bytes[i]) };
-		batch.message[i].msg_hdr = (struct msghdr){
-			.msg_name = &batch.from[i],
-			.msg_namelen = sizeof(batch.from[i]),
-			.msg_iov = &batch.iov[i],
-			.msg_iovlen = 1,
-			.msg_control = batch.control[i],
-			.msg_controllen = CONTROL_BYTES,
-		};
-	}
+	in.iov = (struct iovec){ in.bytes, sizeof(in.bytes) };
+	*message = (struct msghdr){
+		.msg_name = &in.from,
+		.msg_namelen = sizeof(in.from),
+		.msg_iov = &in.iov,
+		.msg_iovlen = 1,
+		.msg_control = in.control,
+		.msg_controllen = sizeof(in.control),
+	};
 }
 
-int datagram_receive(int fd, void (*take)(const struct datagram *datagram, void *arg), void *arg)
+int datagram_receive(int fd, struct datagram *datagram)
 {
-	struct datagram datagram;
-	int i, count;
+	struct msghdr message;
+	ssize_t len;
 
-	prepare_batch();
-	count = recvmmsg(fd, batch.message, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
-	if (count < 0)
+	prepare_message(&message);
+	len = recvmsg(fd, &message, MSG_DONTWAIT);
+	if (len < 0)
 		return -errno;
-	for (i = 0; i < count; i++) {
-		struct msghdr *message = &batch.message[i].msg_hdr;
-
-		datagram = (struct datagram){ .bytes = batch.bytes[i],
-					      .len = batch.message[i].msg_len };
-		if (ep_from_sockaddr(message->msg_name, message->msg_namelen, IPPROTO_UDP, true,
-				     &datagram.from))
-			continue;
-		read_control(message, &datagram);
-		take(&datagram, arg);
-	}
-	return count;
+	*datagram = (struct datagram){ .bytes = in.bytes, .len = (size_t)len };
+	read_control(&message, datagram);
+	return ep_from_sockaddr(message.msg_name, message.msg_namelen, IPPROTO_UDP, true,
+				&datagram->from);
 }
 
 /* ---- errors */
@@ -249,21 +236,20 @@ int datagram_error(int fd, struct datagram_error *error)
 {
 	struct datagram beside = { 0 };
 	struct cmsghdr *control;
-	struct msghdr *message;
+	struct msghdr message;
 	ssize_t len;
 
-	prepare_batch();
-	message = &batch.message[0].msg_hdr;
-	len = recvmsg(fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
+	prepare_message(&message);
+	len = recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
 	if (len < 0)
 		return -errno;
-	*error = (struct datagram_error){ .bytes = batch.bytes[0], .len = (size_t)len };
-	ep_from_sockaddr(message->msg_name, message->msg_namelen, IPPROTO_UDP, true, &error->to);
-	for (control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control))
+	*error = (struct datagram_error){ .bytes = in.bytes, .len = (size_t)len };
+	ep_from_sockaddr(message.msg_name, message.msg_namelen, IPPROTO_UDP, true, &error->to);
+	for (control = CMSG_FIRSTHDR(&message); control; control = CMSG_NXTHDR(&message, control))
 		if (is_extended(control))
 			read_extended(control, error);
 	/* The ICMP message came to the address that the datagram was sent from. */
-	read_control(message, &beside);
+	read_control(&message, &beside);
 	error->local = beside.to;
 	return 0;
 }

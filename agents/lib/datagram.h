@@ -10,8 +10,8 @@
 
 #include "ep.h"
 
-#define DATAGRAM_BATCH 16 /* received in one call */
-#define DATAGRAM_MAX   65535
+#define DATAGRAM_TURN 16 /* of one socket before others have theirs */
+#define DATAGRAM_MAX  65535
 
 struct datagram {
 	struct ep_name from, to;
@@ -33,9 +33,9 @@ struct datagram_error {
 
 /* What the two below need to be told; `steered`: the socket receives for other addresses. */
 int datagram_prepare(int fd, uint8_t family, bool steered);
-/* At most DATAGRAM_BATCH datagrams, each given to take() until that returns. Their count, or
- * -errno. A socket's own port has to be filled in by take() if it is not `steered`. */
-int datagram_receive(int fd, void (*take)(const struct datagram *datagram, void *arg), void *arg);
+/* One datagram, in a static buffer, for who takes more than it can forward loses it. 0 or -errno.
+ * The socket's own port is not in `to` if it is not `steered`. */
+int datagram_receive(int fd, struct datagram *datagram);
 /* The oldest error of the socket's queue: 0, or -EAGAIN. */
 int datagram_error(int fd, struct datagram_error *error);
 /* `parts` to datagram->to. From datagram->from's address, unless that is any. 0 or -errno. */

@@ -71,12 +71,16 @@ static json_t *whole_show(const struct settings *settings, int *status)
 static void print_stats(const json_t *answer)
 {
 	const json_t *item, *lhp = json_object_get(answer, "lhp");
+	const json_t *datagrams = json_object_get(answer, "datagrams");
 	size_t i;
 
 	json_array_foreach (json_object_get(answer, "reasons"), i, item)
 		if (number(item, "packets"))
 			printf("%-14s %12lld  %s\n", word(item, "reason"), number(item, "packets"),
 			       word(item, "text"));
+	printf("datagrams: %lld sent, %lld received, %lld errors, %lld dropped\n",
+	       number(datagrams, "sent"), number(datagrams, "received"),
+	       number(datagrams, "errors"), number(datagrams, "dropped"));
 	if (json_is_object(lhp))
 		printf("%s %s: %lld sent, %lld received, %lld repeated, %lld lost, %lld us round "
 		       "trip\n",

@@ -20,8 +20,6 @@
 
 #include "udp.h"
 
-#define FRAMES_A_TURN 16
-
 /* ---- joins and leaves */
 
 struct change {
@@ -258,9 +256,7 @@ static void on_frame(evutil_socket_t fd, short what, void *arg)
 	int i;
 
 	(void)what;
-	if (!udp_may_read(udp))
-		return;
-	for (i = 0; i < FRAMES_A_TURN; i++) {
+	for (i = 0; i < DATAGRAM_TURN && udp_may_read(udp); i++) {
 		len = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 		if (len < 0)
 			return;

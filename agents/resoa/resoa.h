@@ -152,6 +152,7 @@ void udp_end(struct rsock *rsock);	/* by rsock_end() */
 void udp_gone(struct rsock *rsock);
 /* Forwards what A has sent until now. */
 void udp_drain(struct resoa *resoa);
+json_t *udp_counts(const struct resoa *resoa); /* of datagrams and ICMP errors */
 void udp_close(struct resoa *resoa);
 void udp_registered(struct resoa *resoa); /* a server knows nothing of what was bound before */
 void option_event(struct resoa *resoa, const struct resoa_event *event);

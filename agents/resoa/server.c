@@ -206,6 +206,9 @@ static void take_late(struct server *server, uint32_t stream, const struct ep_me
 	if (message->type == EP_INCOMING) {
 		ep_send(server->lhp, message->id, &reset);
 		lhp_forget(server->lhp, message->id);
+	} else if (message->type == EP_RESULT) {
+		/* It asks, perhaps, whether there still is such a socket (UDP). */
+		ep_send(server->lhp, stream, &reset);
 	} else if (message->type != EP_CLOSE && message->type != EP_RESET) {
 		log_debug("%s for rsock %u, which has ended", ep_type_name(message->type), stream);
 	}

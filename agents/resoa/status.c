@@ -143,7 +143,8 @@ static json_t *lhp_json(const struct resoa *resoa)
 
 static json_t *stats(const struct resoa *resoa)
 {
-	return json_pack("{s:o, s:o}", "reasons", reasons_json(resoa), "lhp", lhp_json(resoa));
+	return json_pack("{s:o, s:o, s:o}", "reasons", reasons_json(resoa), "datagrams",
+			 udp_counts(resoa), "lhp", lhp_json(resoa));
 }
 
 /* ---- status */

@@ -24,7 +24,8 @@
 #include "../lib/log.h"
 
 #define BUFFER_BYTES (4 << 20)
-#define SWEEP_S	     60	  /* sockets whose end was not told */
+#define SWEEP_S	     60 /* sockets whose end was not told */
+#define DRAIN_MAX    4096
 #define ORPHAN_MS    2000 /* for datagrams that come late */
 
 uint64_t udp_now_ms(void)
@@ -185,16 +186,6 @@ void udp_forward(struct udp *udp, const struct datagram *datagram)
 	udp->sent++;
 }
 
-static void take(const struct datagram *datagram, void *arg)
-{
-	struct datagram sent = *datagram;
-	struct udp *udp = arg;
-
-	/* An interface of W's is none of the server's. */
-	sent.from.scope = sent.to.scope = 0;
-	udp_forward(udp, &sent);
-}
-
 static void pause_all(struct udp *udp, bool pause)
 {
 	unsigned int i;
@@ -217,21 +208,33 @@ bool udp_may_read(struct udp *udp)
 	return true;
 }
 
+/* False: there is no more, or no room for it. */
+static bool take_one(struct udp *udp, int fd)
+{
+	struct datagram datagram;
+
+	if (!udp_may_read(udp) || datagram_receive(fd, &datagram))
+		return false;
+	/* An interface of W's is none of the server's. */
+	datagram.from.scope = datagram.to.scope = 0;
+	udp_forward(udp, &datagram);
+	return true;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	(void)what;
-	if (udp_may_read(arg))
-		datagram_receive(fd, take, arg);
+	for (int i = 0; i < DATAGRAM_TURN && take_one(arg, fd); i++)
+		;
 }
 
 void udp_drain(struct resoa *resoa)
 {
 	struct udp *udp = resoa->udp;
-	unsigned int i;
+	unsigned int i, count;
 
-	for (i = 0; udp && i < 2 && udp_may_read(udp); i++)
-		while (datagram_receive(udp->all[i], take, udp) == DATAGRAM_BATCH &&
-		       udp_may_read(udp))
+	for (i = 0; udp && i < 2; i++)
+		for (count = 0; count < DRAIN_MAX && take_one(udp, udp->all[i]); count++)
 			;
 }
 
@@ -453,6 +456,16 @@ static void on_orphans(evutil_socket_t fd, short what, void *arg)
 	rsock_each(udp->resoa, end_orphan, &orphans);
 	if (orphans.more)
 		event_add(udp->orphans, &wait);
+}
+
+json_t *udp_counts(const struct resoa *resoa)
+{
+	static const struct udp none;
+	const struct udp *udp = resoa->udp ? resoa->udp : &none;
+
+	return json_pack("{s:I, s:I, s:I, s:I}", "sent", (json_int_t)udp->sent, "received",
+			 (json_int_t)udp->received, "errors", (json_int_t)udp->errors, "dropped",
+			 (json_int_t)udp->dropped);
 }
 
 /* ---- open, close */

@@ -66,22 +66,23 @@ static bool subnet_broadcast(const struct ep_name *local, struct ep_name *broadc
 
 /* ---- extras */
 
-static void take(const struct datagram *datagram, void *arg)
-{
-	struct udp_extra *extra = arg;
-	struct sock *sock = extra->sock;
-
-	/* Connected: answers of the name server, which are for the socket itself. */
-	udp_to_client(sock, extra->members ? &extra->name : &sock->local, datagram);
-}
-
+/* Connected: answers of the name server, which are for the socket itself. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct udp_extra *extra = arg;
+	struct sock *sock = extra->sock;
+	const struct ep_name *name = extra->members ? &extra->name : &sock->local;
+	struct datagram datagram;
+	int i, rc = 0;
 
 	(void)what;
-	if (udp_may_receive(extra->sock) && datagram_receive(fd, take, extra) <= 0)
-		udp_tell_errors(extra->sock, fd);
+	for (i = 0; i < DATAGRAM_TURN && !rc && udp_may_receive(sock); i++) {
+		rc = datagram_receive(fd, &datagram);
+		if (!rc)
+			udp_to_client(sock, name, &datagram);
+	}
+	if (rc)
+		udp_tell_errors(sock, fd);
 }
 
 static void free_extra(struct udp *udp, struct udp_extra *extra)

@@ -53,16 +53,13 @@ void udp_to_client(struct sock *sock, const struct ep_name *name, const struct d
 
 	if (name != &sock->local && is_own(sock, datagram))
 		return;
+	/* A rate is for both directions, and what is beyond it is lost, as on a link that is slow.
+	 */
+	if (client_allowance(sock->client, datagram->len) < datagram->len)
+		return;
 	policy_source(sock->client->resoad, &datagram->from, &message.other);
 	sock->client->bytes_in += datagram->len;
 	ep_send(sock->client->lhp, sock->id, &message);
-}
-
-static void take(const struct datagram *datagram, void *arg)
-{
-	struct sock *sock = arg;
-
-	udp_to_client(sock, &sock->local, datagram);
 }
 
 /* What ICMP would have said of an error that this host's own stack found. */
@@ -145,13 +142,18 @@ bool udp_may_receive(struct sock *sock)
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
+	struct datagram datagram;
 	struct sock *sock = arg;
+	int i, rc = 0;
 
 	(void)what;
-	if (!udp_may_receive(sock))
-		return;
+	for (i = 0; i < DATAGRAM_TURN && !rc && udp_may_receive(sock); i++) {
+		rc = datagram_receive(fd, &datagram);
+		if (!rc)
+			udp_to_client(sock, &sock->local, &datagram);
+	}
 	/* An error of an earlier datagram makes receiving fail, too. */
-	if (datagram_receive(fd, take, sock) <= 0)
+	if (rc)
 		udp_tell_errors(sock, fd);
 }
 
