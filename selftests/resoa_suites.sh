@@ -31,3 +31,7 @@ TESTS="$T.BasicTCPTest $T.NonBlockingTCPTests $T.SendmsgTCPTest $T.RecvmsgTCPTes
 
 at_least "CPython's tests have run at the server, and passed" "$(grep -c ' ok$' "$TMP/local")" 60
 check "as a client: the same tests end in the same way" diff "$TMP/local" "$TMP/remote"
+
+resoa_in c1 timeout 30 python3 "$SELFTESTS/lib/resoa_suites.py" 127.0.0.1 $T.BasicTCPTest >"$TMP/loopback" 2>&1 || true
+at_least "a client's own loopback" "$(grep -c ' ok$' "$TMP/loopback")" 8
+refuse "of listeners there the server hears nothing" log_has c1.log 'cannot listen'

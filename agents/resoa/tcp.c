@@ -459,11 +459,22 @@ static void tell_listen(struct rsock *rsock)
 		rsock->server_knows = true;
 }
 
+/* Loopback is A's own: no peer of the server comes to it. */
+static bool is_on_loopback(const struct resoa_event *event)
+{
+	static const struct isthmus_addr one = { .b = { [15] = 1 } };
+	const struct isthmus_addr *local = &event->names.local;
+
+	return event->family == 4 ? local->b[12] == 127 : !memcmp(local, &one, sizeof(one));
+}
+
 /* listen() may be called again, to change the backlog. */
 void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event)
 {
 	struct rsock *rsock = rsock_of_cookie(resoa, event->cookie);
 
+	if (is_on_loopback(event))
+		return;
 	if (rsock && rsock->kind != RSOCK_LISTENER)
 		rsock_set_cookie(rsock, 0);
 	if (!rsock || rsock->kind != RSOCK_LISTENER) {
