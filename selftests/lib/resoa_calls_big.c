@@ -8,7 +8,7 @@
 
 static uint8_t bytes[65536];
 
-static void send_all(int fd, long count)
+static long send_all(int fd, long count)
 {
 	long at = 0, part;
 
@@ -18,11 +18,11 @@ static void send_all(int fd, long count)
 		part = send(fd, bytes, part, MSG_NOSIGNAL);
 		if (part < 0) {
 			did("send", part);
-			return;
+			break;
 		}
 		at += part;
 	}
-	say("sent %ld", at);
+	return at;
 }
 
 static void read_all(int fd)
@@ -43,7 +43,7 @@ static void big_out(int family)
 	int fd = tcp_open(family);
 
 	peer_ask("eat");
-	send_all(fd, BIG);
+	say("sent %ld", send_all(fd, BIG));
 	shutdown(fd, SHUT_WR);
 	say("peer eat: %s", peer_answer());
 }
@@ -61,6 +61,7 @@ static void big_in(int family)
 static void big_both(int family)
 {
 	int fd = tcp_open(family), pid;
+	long sent;
 
 	peer_ask("duplex %d", BIG);
 	pid = fork();
@@ -68,9 +69,10 @@ static void big_both(int family)
 		read_all(fd);
 		_exit(0);
 	}
-	send_all(fd, BIG);
+	sent = send_all(fd, BIG);
 	shutdown(fd, SHUT_WR);
 	waitpid(pid, NULL, 0);
+	say("sent %ld", sent);
 	say("peer duplex: %s", peer_answer());
 }
 

@@ -51,12 +51,12 @@ static void error_routes(int family)
 	fd = udp(family);
 	MUST(connect_to(fd, refuses_of(family), 80));
 	DO(send(fd, "x", 1, 0));
-	ready_after(fd, POLLIN, 500);
+	ready_after(fd, POLLIN, 1500);
 	say_error(fd);
 	fd = udp(family);
 	MUST(connect_to(fd, filters_of(family), 80));
 	DO(send(fd, "x", 1, 0));
-	ready_after(fd, POLLIN, 500);
+	ready_after(fd, POLLIN, 1500);
 	say_error(fd);
 	DO(send_to(fd, peer_of(family), 0, "x"));
 	DO(send_to(fd, peer_of(10 - family), 80, "x"));
