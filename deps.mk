@@ -7,7 +7,7 @@ DEPS := gcc make clang llvm clang-format pkg-config libc6-dev linux-libc-dev \
         iproute2 nftables ethtool iputils-ping procps util-linux tcpdump openssl curl busybox dnsmasq-base \
         bind9-dnsutils unbound netbase wget openssh-client openssh-server traceroute mandoc jq netcat-openbsd python3 git \
         kea-dhcp4-server isc-dhcp-client knot knot-dnsutils bind9 knot-resolver python3-scapy python3-pyftpdlib nginx \
-        ndisc6 iputils-arping
+        ndisc6 iputils-arping python3-openssl dante-server proxychains4 microsocks
 # Tests and demos start name servers, resolvers and sshds of their own; services that were not there before are stopped again.
 # Ubuntu has bpftool in the kernel's tools.
 DEPS_BPFTOOL := $(shell . /etc/os-release; [ "$$ID" = ubuntu ] && echo linux-tools-common linux-tools-generic || echo bpftool)
@@ -26,7 +26,8 @@ $(DEPS_OK):
 	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q --no-install-recommends $$missing >>build/deps.log 2>&1 || \
 	    { tail -20 build/deps.log; exit 1; }; \
 	  for service in unbound:unbound knot:knot bind9:named knot-resolver:kresd.target knot-resolver:kres-cache-gc \
-	      openssh-server:ssh.socket openssh-server:ssh.service nginx:nginx; do \
+	      openssh-server:ssh.socket openssh-server:ssh.service nginx:nginx dante-server:danted \
+      microsocks:microsocks; do \
 	    case " $$missing " in *" $${service%:*} "*) \
 	      [ ! -d /run/systemd/system ] || $$root systemctl disable -q --now $${service#*:} >>build/deps.log 2>&1 || true ;; \
 	    esac; \
