@@ -2,7 +2,7 @@
 DATAPATHS := splice portarp waypoint gateway onetime resoa
 AGENTS    := broker translator peer dns portarp dhcp waypoint gateway onetime resoa resoad
 
-# make demo | demo-portarp | demo-waypoint | demo-onetime | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean
+# make demo | demo-portarp | demo-waypoint | demo-onetime | demo-resoa | test | bench | vmtest | fuzz | install | uninstall | deps | format | format-check | clean
 # V=1 shows commands, SAN=1 builds with ASan and UBSan, CC=clang builds userspace with clang.
 
 VERSION := 0.1.0

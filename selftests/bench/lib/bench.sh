@@ -10,6 +10,7 @@
 # shellcheck source=selftests/lib/net.sh
 . "${BASH_SOURCE[0]%/*}/../../lib/net.sh"
 
+BENCH_LIB=$SELFTESTS/bench/lib
 BENCH_TOOLS=$B/selftests/bench
 : "${BENCH_OUT:=$TMP}" "${ROUNDS:=9}"
 : >"$BENCH_OUT/$STORY.samples"
