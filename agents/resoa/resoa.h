@@ -232,6 +232,7 @@ struct resoa {
 	struct server *server;
 	struct syns *syns;
 	struct tcps *tcps;
+	uint32_t ping_us;    /* a PING and its PONG, both daemons included; 0: none yet */
 	uint64_t refused[8]; /* why calls failed here: see status.c */
 };
 

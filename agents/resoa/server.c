@@ -34,12 +34,17 @@ struct server {
 	char why[LINE_LEN]; /* the last end */
 };
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static uint64_t now_ms(void)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+	return now_us() / 1000;
 }
 
 static void retry_later(struct server *server)
@@ -165,6 +170,9 @@ static void take_of_client(struct server *server, const struct ep_message *messa
 		break;
 	case EP_PING:
 		ep_send(server->lhp, 0, &pong);
+		break;
+	case EP_PONG:
+		server->resoa->ping_us = (uint32_t)(now_us() - message->number);
 		break;
 	case EP_REFUSED:
 		snprintf(line, sizeof(line), "refused: %.*s", (int)message->body_len,
@@ -311,7 +319,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 static void on_ping(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
-	const struct ep_message ping = { .type = EP_PING, .number = now_ms() };
+	const struct ep_message ping = { .type = EP_PING, .number = now_us() };
 
 	(void)fd;
 	(void)what;

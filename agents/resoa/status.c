@@ -132,13 +132,14 @@ static json_t *lhp_json(const struct resoa *resoa)
 	if (!resoa->lhp)
 		return json_null();
 	lhp_count(resoa->lhp, &counts);
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "provider",
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "provider",
 			 lhp_provider(resoa->lhp), "server", lhp_peer(resoa->lhp), "sent",
 			 (json_int_t)counts.sent, "received", (json_int_t)counts.received,
 			 "repeated", (json_int_t)counts.repeated, "lost", (json_int_t)counts.lost,
 			 "refused", (json_int_t)counts.refused, "bytes_sent",
 			 (json_int_t)counts.bytes_sent, "bytes_received",
-			 (json_int_t)counts.bytes_received, "rtt_us", (json_int_t)counts.rtt_us);
+			 (json_int_t)counts.bytes_received, "rtt_us", (json_int_t)counts.rtt_us,
+			 "ping_us", (json_int_t)resoa->ping_us);
 }
 
 static json_t *stats(const struct resoa *resoa)

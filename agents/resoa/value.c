@@ -168,9 +168,13 @@ static bool ask(struct notify *notify, const struct seccomp_notif *notif, struct
 
 bool value_asked(struct notify *notify, const struct seccomp_notif *notif)
 {
+	struct resoa *resoa = notify_resoa(notify);
 	int fd = notify_socket(notify, notif->pid, (int)notif->data.args[0]);
-	struct rsock *rsock = fd < 0 ? NULL : find_rsock(notify_resoa(notify), fd);
+	struct rsock *rsock;
 
+	/* What was set before is told before it is asked for. */
+	program_drain(resoa->program);
+	rsock = fd < 0 ? NULL : find_rsock(resoa, fd);
 	if (rsock && ask(notify, notif, rsock, fd))
 		return true;
 	if (fd >= 0)

