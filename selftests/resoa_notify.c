@@ -58,7 +58,7 @@ static const struct row {
 	{ "notify_granted, but the kernel knows better", SOCK_STREAM, "198.51.100.9", PORT_GRANTED,
 	  false, EADDRNOTAVAIL, 1, 1 },
 	{ "automatic port", SOCK_STREAM, "0.0.0.0", 0, false, 0, 0, 0 },
-	{ "port of the block", SOCK_STREAM, "0.0.0.0", LEASE_LOW + 5, false, 0, 0, 0 },
+	{ "port of the block", SOCK_STREAM, "0.0.0.0", LEASE_LOW + 5, false, 0, 1, 1 },
 	{ "port that REGISTERED notify_granted", SOCK_STREAM, "0.0.0.0", 3000, false, 0, 1, 1 },
 	{ "loopback", SOCK_STREAM, "127.0.0.1", PORT_TAKEN, false, 0, 0, 0 },
 	{ "loopback, IPv6", SOCK_STREAM, "::1", PORT_TAKEN, false, 0, 0, 0 },

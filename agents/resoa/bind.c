@@ -11,7 +11,8 @@
  * the kernel refused a bind after all (EADDRINUSE in A, EADDRNOTAVAIL) is told by nobody, so a user
  * that does not become BOUND in time counts no more.
  *
- * Not asked for: ports of the leased block, which are this client's, and loopback, which is A's.
+ * Not asked for: automatic ports, which are of the leased block, and loopback, which is A's. A fixed
+ * port of the block is, for a program of the server may have it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -228,7 +229,7 @@ static struct hold *new_hold(struct binds *binds, const struct ep_name *name)
 	hold->name = *name;
 	hold->next = binds->hold[name->port % HOLD_CHAINS];
 	binds->hold[name->port % HOLD_CHAINS] = hold;
-	hold->local = hold->granted = is_loopback(name) || in_block(binds, name->port);
+	hold->local = hold->granted = is_loopback(name);
 	if (hold->local)
 		open_port(binds, name, true);
 	return hold;
