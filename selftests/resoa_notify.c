@@ -5,7 +5,7 @@
  * BPF program is there: what is refused is refused by the answer, what is granted is looked up in
  * what would be resoa_port.
  */
-/* link: agents/resoa/value.c */
+/* link: agents/resoa/value.c agents/resoa/heard.c */
 /* link: agents/resoa/notify.c agents/resoa/bind.c agents/resoa/filter.c agents/resoa/packet.c */
 /* link: selftests/lib/resoa_supervised.c agents/resoa/rsock.c */
 /* link: agents/lib/ep.c agents/lib/address.c agents/lib/log.c */

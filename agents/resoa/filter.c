@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Which system calls of a program under `run` are notified (notify.c): bind(), getsockopt() of what
- * the server knows better, and for a program that stays in its own network socket() of AF_INET and
- * AF_INET6. Then, too, calls that would make
- * such a socket unseen do not exist: io_uring's, and those of a 32-bit program. A program in A has
- * no need of that, for all its sockets are A's.
+ * Which system calls of a program under `run` are notified (notify.c): bind(), listen(),
+ * getsockopt() of what the server knows better, and for a program that stays in its own network
+ * socket() of AF_INET and AF_INET6. Then, too, calls that would make such a socket unseen do not
+ * exist: io_uring's, and those of a 32-bit program. A program in A has no need of that, for all its
+ * sockets are A's.
  */
 #include <endian.h>
 #include <errno.h>
@@ -56,7 +56,7 @@
 	WORD(arch), IS(ARCH_OTHER, 0, 4), WORD(nr), IS(OTHER_A, 1, 0), IS(OTHER_B, 0, 1),          \
 		RETURN(ABSENT)
 #define OURS_ONLY WORD(arch), IS(ARCH, 1, 0), RETURN(SECCOMP_RET_ALLOW)
-#define BIND	  WORD(nr), IS(SYS_bind, 0, 1), RETURN(SECCOMP_RET_USER_NOTIF)
+#define NAMED	  WORD(nr), IS(SYS_bind, 1, 0), IS(SYS_listen, 0, 1), RETURN(SECCOMP_RET_USER_NOTIF)
 #define SOCKET                                                                                     \
 	WORD(nr), IS(SYS_socket, 0, 4), ARGUMENT(0), IS(AF_INET, 1, 0), IS(AF_INET6, 0, 1),        \
 		RETURN(SECCOMP_RET_USER_NOTIF)
@@ -69,9 +69,9 @@
 		OPTION(IPPROTO_TCP, TCP_CONGESTION), OPTION(IPPROTO_IP, IP_MTU),                   \
 		OPTION(IPPROTO_IPV6, IPV6_MTU)
 
-static const struct sock_filter calls[] = { OURS_ONLY, BIND, OPTIONS, RETURN(SECCOMP_RET_ALLOW) };
+static const struct sock_filter calls[] = { OURS_ONLY, NAMED, OPTIONS, RETURN(SECCOMP_RET_ALLOW) };
 static const struct sock_filter sockets_too[] = {
-	OTHER_ARCHITECTURE, OURS_ONLY, BIND, SOCKET, UNSEEN, OPTIONS, RETURN(SECCOMP_RET_ALLOW),
+	OTHER_ARCHITECTURE, OURS_ONLY, NAMED, SOCKET, UNSEEN, OPTIONS, RETURN(SECCOMP_RET_ALLOW),
 };
 
 static int install(const struct sock_fprog *program)

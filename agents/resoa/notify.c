@@ -352,6 +352,10 @@ static bool receive(struct notify *notify)
 	case SYS_socket:
 		on_socket(notify, &in.notif);
 		break;
+	case SYS_listen:
+		if (!heard_listen(notify, &in.notif))
+			respond(notify, in.notif.id, NOTIFY_GO_ON);
+		break;
 	case SYS_getsockopt:
 		if (!value_asked(notify, &in.notif))
 			respond(notify, in.notif.id, NOTIFY_GO_ON);
@@ -442,4 +446,5 @@ void notify_close(struct resoa *resoa)
 	while (resoa->notifies)
 		end(resoa->notifies);
 	value_close();
+	heard_close();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the answers to notified system calls share: notify.c and value.c. */
+/* What the answers to notified system calls share: notify.c, value.c, heard.c. */
 #ifndef ISTHMUS_RESOA_NOTIFY_H
 #define ISTHMUS_RESOA_NOTIFY_H
 
@@ -28,5 +28,8 @@ int notify_socket(const struct notify *notify, uint32_t tid, int number);
 /* getsockopt() of what the server knows better: true if it was asked. */
 bool value_asked(struct notify *notify, const struct seccomp_notif *notif);
 void value_close(void);
+/* listen() until the server listens: true if it is waited for. */
+bool heard_listen(struct notify *notify, const struct seccomp_notif *notif);
+void heard_close(void);
 
 #endif

@@ -18,6 +18,7 @@
  *   notify.c   system calls of programs under `run`, by the filter of filter.c
  *   bind.c     whose ports are bound
  *   value.c    getsockopt() of what the server knows better
+ *   heard.c    listen() until the server listens
  *   control.c  the control sockets, the server's files
  *   status.c   what show, stats and status tell
  *   run.c      run, shell: the program's side
@@ -190,6 +191,7 @@ struct notify;
 /* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
 int notify_add(struct resoa *resoa, int listener);
 void value_message(struct rsock *rsock, const struct ep_message *message); /* VALUE */
+void heard_result(const struct rsock *rsock, int error); /* RESULT of LISTEN: an errno */
 void notify_close(struct resoa *resoa);
 /* The control socket (show, stats, status) and, beside it with ".run" at its name's end, that of
  * run and shell. At the daemon's start: who asks before REGISTERED is told so. */

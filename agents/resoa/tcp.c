@@ -375,7 +375,11 @@ static void listener_message(struct rsock *rsock, const struct ep_message *messa
 {
 	if (message->type == EP_INCOMING) {
 		tcp_incoming(rsock, message);
-	} else if (message->type == EP_RESULT && message->error) {
+		return;
+	}
+	if (message->type == EP_RESULT)
+		heard_result(rsock, message->error);
+	if (message->type == EP_RESULT && message->error) {
 		log_info("port %u: the server cannot listen: %s", ntohs(rsock->names.local_port),
 			 strerror(message->error));
 		rsock_end(rsock, 0);
