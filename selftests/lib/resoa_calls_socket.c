@@ -126,7 +126,6 @@ int tcp_listener(int family, int backlog)
 	MUST(bind_to(fd, any_of(family), 0));
 	MUST(listen(fd, backlog));
 	know(port_of(fd), "listener");
-	settle();
 	return fd;
 }
 
