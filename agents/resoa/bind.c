@@ -11,8 +11,8 @@
  * the kernel refused a bind after all (EADDRINUSE in A, EADDRNOTAVAIL) is told by nobody, so a user
  * that does not become BOUND in time counts no more.
  *
- * Not asked for: automatic ports, which are of the leased block, and loopback, which is A's. A fixed
- * port of the block is, for a program of the server may have it.
+ * Not asked for: automatic ports, which are of the leased block, and loopback, which is A's. A
+ *fixed port of the block is, for a program of the server may have it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
