@@ -8,6 +8,7 @@
 /* link: agents/portarp/hold.c agents/portarp/host.c agents/portarp/lan.c agents/portarp/maps.c */
 /* link: agents/portarp/mine.c agents/portarp/net.c agents/portarp/op.c agents/portarp/owner.c */
 /* link: agents/portarp/restore.c agents/portarp/rt.c agents/portarp/settings.c */
+/* link: agents/lib/rtnl.c */
 /* link: agents/portarp/state.c agents/portarp/status.c agents/portarp/table.c */
 /* link: agents/portarp/upstream.c agents/portarp/use.c agents/portarp/cli.c */
 /* link: agents/lib/conf.c agents/lib/log.c agents/lib/metrics.c agents/lib/address.c */

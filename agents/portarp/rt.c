@@ -12,62 +12,19 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "../lib/rtnl.h"
 #include "rt.h"
-
-#define BUFFER_BYTES 32768
 
 struct mnl_socket *rt_open(void)
 {
-	struct mnl_socket *rt = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	struct timeval limit = { 1, 0 };
-
-	if (!rt)
-		return NULL;
-	if (mnl_socket_bind(rt, 0, MNL_SOCKET_AUTOPID)) {
-		mnl_socket_close(rt);
-		return NULL;
-	}
-	setsockopt(mnl_socket_get_fd(rt), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return rt;
-}
-
-/* Sends and reads to the end of the answer; what a question before left unread is thrown away. */
-static int ask(struct mnl_socket *rt, struct nlmsghdr *message, mnl_cb_t callback, void *arg)
-{
-	static unsigned int sequence;
-	char buffer[BUFFER_BYTES];
-	int verdict;
-
-	while (recv(mnl_socket_get_fd(rt), buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
-		;
-	message->nlmsg_seq = ++sequence;
-	if (mnl_socket_sendto(rt, message, message->nlmsg_len) < 0)
-		return -errno;
-	do {
-		ssize_t len = mnl_socket_recvfrom(rt, buffer, sizeof(buffer));
-
-		if (len < 0)
-			return -errno;
-		verdict =
-			mnl_cb_run(buffer, len, sequence, mnl_socket_get_portid(rt), callback, arg);
-	} while (verdict > MNL_CB_STOP);
-	return verdict < 0 ? -errno : 0;
-}
-
-static struct nlmsghdr *begin(char *buffer, uint16_t type, uint16_t flags)
-{
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-
-	message->nlmsg_type = type;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-	return message;
+	return rtnl_open(1);
 }
 
 int rt_address(struct mnl_socket *rt, bool add, uint32_t addr_be, uint32_t ifindex)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message =
-		begin(buffer, add ? RTM_NEWADDR : RTM_DELADDR, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, add ? RTM_NEWADDR : RTM_DELADDR,
+					      add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(message, sizeof(*ifa));
 
 	ifa->ifa_family = AF_INET;
@@ -78,14 +35,14 @@ int rt_address(struct mnl_socket *rt, bool add, uint32_t addr_be, uint32_t ifind
 	mnl_attr_put_u32(message, IFA_ADDRESS, addr_be);
 	if (add)
 		mnl_attr_put_u32(message, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
-	return ask(rt, message, NULL, NULL);
+	return rtnl_ask(rt, message, NULL, NULL);
 }
 
 int rt_route(struct mnl_socket *rt, bool add, const struct rt_route *route)
 {
 	char buffer[256] = { 0 };
 	struct nlmsghdr *message =
-		begin(buffer, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE : 0);
+		rtnl_begin(buffer, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE : 0);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
 
 	rtm->rtm_family = AF_INET;
@@ -104,15 +61,15 @@ int rt_route(struct mnl_socket *rt, bool add, const struct rt_route *route)
 		mnl_attr_put_u32(message, RTA_PREFSRC, route->src_be);
 	mnl_attr_put_u32(message, RTA_OIF, route->ifindex);
 	mnl_attr_put_u32(message, RTA_TABLE, route->table);
-	return ask(rt, message, NULL, NULL);
+	return rtnl_ask(rt, message, NULL, NULL);
 }
 
 int rt_rule(struct mnl_socket *rt, bool add, uint32_t preference, uint32_t table,
 	    const char *device, uint8_t protocol)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message =
-		begin(buffer, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, add ? RTM_NEWRULE : RTM_DELRULE,
+					      add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(message, sizeof(*rule));
 
 	rule->family = AF_INET;
@@ -123,15 +80,15 @@ int rt_rule(struct mnl_socket *rt, bool add, uint32_t preference, uint32_t table
 	mnl_attr_put_u8(message, FRA_PROTOCOL, protocol);
 	if (device)
 		mnl_attr_put_strz(message, FRA_IIFNAME, device);
-	return ask(rt, message, NULL, NULL);
+	return rtnl_ask(rt, message, NULL, NULL);
 }
 
 int rt_neighbour(struct mnl_socket *rt, bool add, uint32_t addr_be, uint32_t ifindex,
 		 const uint8_t mac[6])
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message = begin(buffer, add ? RTM_NEWNEIGH : RTM_DELNEIGH,
-					 add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, add ? RTM_NEWNEIGH : RTM_DELNEIGH,
+					      add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
 	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(message, sizeof(*ndm));
 
 	ndm->ndm_family = AF_INET;
@@ -140,7 +97,7 @@ int rt_neighbour(struct mnl_socket *rt, bool add, uint32_t addr_be, uint32_t ifi
 	mnl_attr_put_u32(message, NDA_DST, addr_be);
 	if (add)
 		mnl_attr_put(message, NDA_LLADDR, 6, mac);
-	return ask(rt, message, NULL, NULL);
+	return rtnl_ask(rt, message, NULL, NULL);
 }
 
 static int read_device(const struct nlmsghdr *message, void *arg)
@@ -162,7 +119,7 @@ static int read_device(const struct nlmsghdr *message, void *arg)
 int rt_device(struct mnl_socket *rt, uint32_t addr_be, uint32_t *ifindex)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message = begin(buffer, RTM_GETROUTE, 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, RTM_GETROUTE, 0);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
 	uint32_t found = 0;
 	int err;
@@ -171,7 +128,7 @@ int rt_device(struct mnl_socket *rt, uint32_t addr_be, uint32_t *ifindex)
 	rtm->rtm_family = AF_INET;
 	rtm->rtm_dst_len = 32;
 	mnl_attr_put_u32(message, RTA_DST, addr_be);
-	err = ask(rt, message, read_device, &found);
+	err = rtnl_ask(rt, message, read_device, &found);
 	if (err)
 		return err;
 	if (!found)

@@ -15,55 +15,12 @@
 #include <unistd.h>
 
 #include "../lib/address.h"
+#include "../lib/rtnl.h"
 #include "link.h"
-
-#define BUFFER_BYTES 8192
 
 struct mnl_socket *link_open(void)
 {
-	struct mnl_socket *link = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	struct timeval limit = { 5, 0 };
-
-	if (!link)
-		return NULL;
-	if (mnl_socket_bind(link, 0, MNL_SOCKET_AUTOPID)) {
-		mnl_socket_close(link);
-		return NULL;
-	}
-	setsockopt(mnl_socket_get_fd(link), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return link;
-}
-
-/* Sends, and waits for the acknowledgment. */
-static int ask(struct mnl_socket *link, struct nlmsghdr *message)
-{
-	static unsigned int sequence;
-	char buffer[BUFFER_BYTES];
-	int verdict;
-
-	while (recv(mnl_socket_get_fd(link), buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
-		;
-	message->nlmsg_seq = ++sequence;
-	if (mnl_socket_sendto(link, message, message->nlmsg_len) < 0)
-		return -errno;
-	do {
-		ssize_t len = mnl_socket_recvfrom(link, buffer, sizeof(buffer));
-
-		if (len < 0)
-			return -errno;
-		verdict =
-			mnl_cb_run(buffer, len, sequence, mnl_socket_get_portid(link), NULL, NULL);
-	} while (verdict > MNL_CB_STOP);
-	return verdict < 0 ? -errno : 0;
-}
-
-static struct nlmsghdr *begin(char *buffer, uint16_t type, uint16_t flags)
-{
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-
-	message->nlmsg_type = type;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-	return message;
+	return rtnl_open(5);
 }
 
 /* ---- devices */
@@ -79,7 +36,7 @@ int link_veth(struct mnl_socket *link, const char *name, const char *peer, int p
 	      const uint8_t mac[6], uint32_t mtu)
 {
 	char buffer[1024] = { 0 };
-	struct nlmsghdr *message = begin(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+	struct nlmsghdr *message = rtnl_begin(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
 	struct nlattr *info, *data, *end;
 
 	mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
@@ -94,40 +51,40 @@ int link_veth(struct mnl_socket *link, const char *name, const char *peer, int p
 	mnl_attr_nest_end(message, end);
 	mnl_attr_nest_end(message, data);
 	mnl_attr_nest_end(message, info);
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 int link_delete(struct mnl_socket *link, uint32_t ifindex)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message = begin(buffer, RTM_DELLINK, 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, RTM_DELLINK, 0);
 	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(message, sizeof(*head));
 
 	head->ifi_index = ifindex;
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 int link_up(struct mnl_socket *link, uint32_t ifindex, bool noarp)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message = begin(buffer, RTM_NEWLINK, 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, RTM_NEWLINK, 0);
 	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(message, sizeof(*head));
 
 	head->ifi_index = ifindex;
 	head->ifi_flags = IFF_UP | (noarp ? IFF_NOARP : 0);
 	head->ifi_change = IFF_UP | (noarp ? IFF_NOARP : 0);
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 int link_mtu(struct mnl_socket *link, uint32_t ifindex, uint32_t mtu)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message = begin(buffer, RTM_NEWLINK, 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, RTM_NEWLINK, 0);
 	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(message, sizeof(*head));
 
 	head->ifi_index = ifindex;
 	mnl_attr_put_u32(message, IFLA_MTU, mtu);
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 /* ---- addresses, routes, rules */
@@ -144,8 +101,8 @@ int link_address(struct mnl_socket *link, bool add, const struct isthmus_addr *a
 		 uint8_t bits, uint32_t ifindex)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *message =
-		begin(buffer, add ? RTM_NEWADDR : RTM_DELADDR, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, add ? RTM_NEWADDR : RTM_DELADDR,
+					      add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(message, sizeof(*ifa));
 	bool is_v4 = address_is_v4(address);
 
@@ -163,15 +120,15 @@ int link_address(struct mnl_socket *link, bool add, const struct isthmus_addr *a
 	}
 	if (!is_v4)
 		mnl_attr_put_u32(message, IFA_FLAGS, IFA_F_NODAD);
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 /* An unreachable destination of IPv6 has a device, too: that of lo, if none is told. */
 int link_route(struct mnl_socket *link, bool add, const struct link_route *route)
 {
 	char buffer[512] = { 0 };
-	struct nlmsghdr *message = begin(buffer, add ? RTM_NEWROUTE : RTM_DELROUTE,
-					 add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, add ? RTM_NEWROUTE : RTM_DELROUTE,
+					      add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
 
 	rtm->rtm_family = route->family;
@@ -191,14 +148,14 @@ int link_route(struct mnl_socket *link, bool add, const struct link_route *route
 		mnl_attr_put_u32(message, RTA_PRIORITY, route->metric);
 	if (route->has_source)
 		put_address(message, RTA_PREFSRC, &route->source);
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 int link_rule(struct mnl_socket *link, bool add, const struct link_rule *rule)
 {
 	char buffer[512] = { 0 };
-	struct nlmsghdr *message =
-		begin(buffer, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *message = rtnl_begin(buffer, add ? RTM_NEWRULE : RTM_DELRULE,
+					      add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct fib_rule_hdr *head = mnl_nlmsg_put_extra_header(message, sizeof(*head));
 
 	head->family = rule->family;
@@ -212,7 +169,7 @@ int link_rule(struct mnl_socket *link, bool add, const struct link_rule *rule)
 		head->dst_len = address_is_v4(rule->to) ? 32 : 128;
 		put_address(message, FRA_DST, rule->to);
 	}
-	return ask(link, message);
+	return rtnl_ask(link, message, NULL, NULL);
 }
 
 /* ---- sysctls */
