@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dhcp/wire.c agents/dhcp/pool.c agents/dhcp/client.c agents/dhcp/client_send.c */
+/* link: agents/lib/dhcp_wire.c agents/lib/dhcp_client.c agents/lib/dhcp_client_send.c */
 /* The client's states: what it says when, and which answers it believes (RFC 2131, figure 5; RFC
  * 7618). */
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "agents/dhcp/client.h"
+#include "agents/lib/dhcp_client.h"
 
 #define SERVER 0x0a000001
 #define OURS   0xc0000201
@@ -18,7 +18,7 @@
 struct sent {
 	unsigned int count;
 	struct dhcp_message message;
-	struct frame_ends ends;
+	struct dhcp_frame_ends ends;
 };
 
 struct told {
@@ -29,7 +29,8 @@ static struct sent sent;
 static struct told told;
 static const uint8_t server_mac[6] = { 2, 0, 0, 0, 0, 0x99 };
 
-static void on_send(struct client *c, struct frame_ends *ends, const uint8_t *bytes, size_t len)
+static void on_send(struct dhcp_client *c, struct dhcp_frame_ends *ends, const uint8_t *bytes,
+		    size_t len)
 {
 	(void)c;
 	assert_int_equal(dhcp_read(bytes, len, &sent.message), 0);
@@ -37,14 +38,14 @@ static void on_send(struct client *c, struct frame_ends *ends, const uint8_t *by
 	sent.count++;
 }
 
-static void on_bound(struct client *c, bool renewed)
+static void on_bound(struct dhcp_client *c, bool renewed)
 {
 	(void)c;
 	told.bound += !renewed;
 	told.renewed += renewed;
 }
 
-static void on_lost(struct client *c, const char *why)
+static void on_lost(struct dhcp_client *c, const char *why)
 {
 	(void)c;
 	(void)why;
@@ -58,9 +59,9 @@ static uint32_t on_random(void)
 	return next_random += 1000;
 }
 
-static const struct client_hooks hooks = { on_send, on_bound, on_lost, on_random };
+static const struct dhcp_client_hooks hooks = { on_send, on_bound, on_lost, on_random };
 
-static void start(struct client *c)
+static void start(struct dhcp_client *c)
 {
 	static const uint8_t duid[] = { 0, 3, 0, 1, 2, 0, 0, 0, 0, 1 };
 
@@ -70,7 +71,7 @@ static void start(struct client *c)
 	c->hooks = &hooks;
 	c->select_ms = 500;
 	memcpy(c->mac, "\2\0\0\0\0\1", 6);
-	client_make_id(c, 0x01020304, duid, sizeof(duid));
+	dhcp_client_make_id(c, 0x01020304, duid, sizeof(duid));
 }
 
 struct answer {
@@ -83,7 +84,7 @@ struct answer {
 
 static const struct answer good = { DHCP_OFFER, OURS, SERVER, 100, 52, 6, 8, 0 };
 
-static void answer(struct client *c, const struct answer *a, int64_t now)
+static void answer(struct dhcp_client *c, const struct answer *a, int64_t now)
 {
 	struct dhcp_head head = { .op = DHCP_BOOTREPLY,
 				  .htype = 1,
@@ -107,10 +108,10 @@ static void answer(struct client *c, const struct answer *a, int64_t now)
 	len = dhcp_write(&w, bytes);
 	assert_true(len > 0);
 	assert_int_equal(dhcp_read(bytes, len, &message), 0);
-	client_message(c, &message, server_mac, now);
+	dhcp_client_message(c, &message, server_mac, now);
 }
 
-static void answer_as(struct client *c, enum dhcp_type type, int64_t now)
+static void answer_as(struct dhcp_client *c, enum dhcp_type type, int64_t now)
 {
 	struct answer a = good;
 
@@ -137,30 +138,30 @@ static void assert_broadcast(void)
 }
 
 /* Bound at 0 for 100 s. */
-static void bind_client(struct client *c)
+static void bind_client(struct dhcp_client *c)
 {
 	start(c);
-	client_start(c, -1000);
-	client_timer(c, -500);
+	dhcp_client_start(c, -1000);
+	dhcp_client_timer(c, -500);
 	answer_as(c, DHCP_OFFER, -500);
-	client_timer(c, 0);
+	dhcp_client_timer(c, 0);
 	answer_as(c, DHCP_ACK, 0);
-	assert_int_equal(c->state, CLIENT_BOUND);
+	assert_int_equal(c->state, DHCP_CLIENT_BOUND);
 }
 
 static void test_discover(void **state)
 {
 	static const uint8_t id[] = { 255, 1, 2, 3, 4, 0, 3, 0, 1, 2, 0, 0, 0, 0, 1 };
-	struct client c;
+	struct dhcp_client c;
 	struct portset set;
 	size_t len;
 	uint32_t value;
 
 	(void)state;
 	start(&c);
-	client_start(&c, 0);
+	dhcp_client_start(&c, 0);
 	assert_in_range(c.next, 0, 999);
-	client_timer(&c, c.next);
+	dhcp_client_timer(&c, c.next);
 	assert_int_equal(sent.count, 1);
 	assert_int_equal(sent.message.type, DHCP_DISCOVER);
 	assert_broadcast();
@@ -173,17 +174,17 @@ static void test_discover(void **state)
 	for (int i = 0; i < 6; i++) {
 		int64_t wait = c.next, now = wait;
 
-		client_timer(&c, now - 1);
+		dhcp_client_timer(&c, now - 1);
 		assert_int_equal(sent.count, 1 + i);
-		client_timer(&c, now);
+		dhcp_client_timer(&c, now);
 		assert_int_equal(sent.count, 2 + i);
 		wait = i < 3 ? 8000 << i : 64000;
 		assert_in_range(c.next - now, wait - 1000, wait + 1000);
 	}
 	start(&c);
 	c.size_hint = 5;
-	client_start(&c, 0);
-	client_timer(&c, 1000);
+	dhcp_client_start(&c, 0);
+	dhcp_client_timer(&c, 1000);
 	assert_int_equal(dhcp_get_portset(&sent.message, &set), 0);
 	assert_int_equal(set.k, 5);
 	assert_int_equal(set.psid, 0);
@@ -193,44 +194,44 @@ static void test_discover(void **state)
 static void test_selecting(void **state)
 {
 	struct answer full = { DHCP_OFFER, 0xc0000264, 0x0a000002, 100, -1, 0, 0, 0 };
-	struct client c;
+	struct dhcp_client c;
 	uint32_t value;
 
 	(void)state;
 	start(&c);
-	client_start(&c, 0);
-	client_timer(&c, 1000);
+	dhcp_client_start(&c, 0);
+	dhcp_client_timer(&c, 1000);
 	answer_as(&c, DHCP_OFFER, 1100);
 	assert_int_equal(c.next, 1600);
-	client_timer(&c, 1599);
+	dhcp_client_timer(&c, 1599);
 	assert_int_equal(sent.count, 1);
-	client_timer(&c, 1600);
+	dhcp_client_timer(&c, 1600);
 	assert_int_equal(sent.message.type, DHCP_REQUEST);
 	assert_broadcast();
 	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_REQUESTED, &value) && value == OURS);
 	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_SERVER, &value) && value == SERVER);
 	assert_set(52);
 	answer(&c, &full, 1700); /* too late */
-	assert_int_equal(c.state, CLIENT_REQUESTING);
+	assert_int_equal(c.state, DHCP_CLIENT_REQUESTING);
 	answer_as(&c, DHCP_ACK, 2000);
-	assert_int_equal(c.state, CLIENT_BOUND);
+	assert_int_equal(c.state, DHCP_CLIENT_BOUND);
 	assert_int_equal(told.bound, 1);
 	assert_int_equal(c.lease.t1, 52000);
 	assert_int_equal(c.lease.t2, 89500 - 500);
 	assert_int_equal(c.lease.expires, 102000);
 	/* RFC 7618, 5: a full address is preferred, and not waited for */
 	start(&c);
-	client_start(&c, 0);
-	client_timer(&c, 1000);
+	dhcp_client_start(&c, 0);
+	dhcp_client_timer(&c, 1000);
 	answer_as(&c, DHCP_OFFER, 1100);
 	answer(&c, &full, 1200);
-	assert_int_equal(c.state, CLIENT_REQUESTING);
+	assert_int_equal(c.state, DHCP_CLIENT_REQUESTING);
 	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_REQUESTED, &value) &&
 		    value == full.address);
 	assert_false(dhcp_has(&sent.message, DHCP_OPT_PORTPARAMS));
 	full.type = DHCP_ACK;
 	answer(&c, &full, 1300);
-	assert_int_equal(c.state, CLIENT_BOUND);
+	assert_int_equal(c.state, DHCP_CLIENT_BOUND);
 	assert_false(c.lease.shared);
 }
 
@@ -252,33 +253,33 @@ static void test_believes(void **state)
 		{ "a NAK of another server", { DHCP_NAK, 0, SERVER + 1, 0, -1, 0, 0, 0 }, false },
 		{ "what was offered", { DHCP_ACK, OURS, SERVER, 100, 52, 6, 8, 0 }, true },
 	};
-	struct client c;
+	struct dhcp_client c;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		start(&c);
-		client_start(&c, 0);
-		client_timer(&c, 1000);
+		dhcp_client_start(&c, 0);
+		dhcp_client_timer(&c, 1000);
 		answer_as(&c, DHCP_OFFER, 1000);
-		client_timer(&c, 1500);
+		dhcp_client_timer(&c, 1500);
 		answer(&c, &table[i].answer, 1600);
-		if ((c.state == CLIENT_BOUND) != table[i].good || told.bound != table[i].good)
-			fail_msg("%s: state %s", table[i].what, client_state_word(c.state));
+		if ((c.state == DHCP_CLIENT_BOUND) != table[i].good || told.bound != table[i].good)
+			fail_msg("%s: state %s", table[i].what, dhcp_client_state_word(c.state));
 	}
 }
 
 static void test_renew(void **state)
 {
 	struct answer relayed = good;
-	struct client c;
+	struct dhcp_client c;
 	uint32_t value;
 
 	(void)state;
 	bind_client(&c);
-	client_timer(&c, 49999);
+	dhcp_client_timer(&c, 49999);
 	assert_int_equal(sent.count, 2);
-	client_timer(&c, 50000);
-	assert_int_equal(c.state, CLIENT_RENEWING);
+	dhcp_client_timer(&c, 50000);
+	assert_int_equal(c.state, DHCP_CLIENT_RENEWING);
 	assert_int_equal(sent.message.type, DHCP_REQUEST);
 	assert_int_equal(sent.message.head.ciaddr, OURS);
 	assert_false(dhcp_get_u32(&sent.message, DHCP_OPT_SERVER, &value));
@@ -289,27 +290,27 @@ static void test_renew(void **state)
 	assert_int_equal(sent.ends.dst, SERVER);
 	assert_memory_equal(sent.ends.dst_mac, server_mac, 6);
 	answer_as(&c, DHCP_ACK, 51000);
-	assert_int_equal(c.state, CLIENT_BOUND);
+	assert_int_equal(c.state, DHCP_CLIENT_BOUND);
 	assert_int_equal(told.renewed, 1);
 	assert_int_equal(c.next, 101000);
-	client_timer(&c, 101000);
-	client_timer(&c, c.next); /* T2 */
-	assert_int_equal(c.state, CLIENT_REBINDING);
+	dhcp_client_timer(&c, 101000);
+	dhcp_client_timer(&c, c.next); /* T2 */
+	assert_int_equal(c.state, DHCP_CLIENT_REBINDING);
 	assert_int_equal(c.next, 151000);
 	assert_broadcast();
 	assert_set(52);
 	relayed.type = DHCP_ACK;
 	relayed.giaddr = 0xc00002fe;
 	answer(&c, &relayed, 140000); /* another server may answer now, here through a relay */
-	assert_int_equal(c.state, CLIENT_BOUND);
-	client_timer(&c, 190000);
-	assert_int_equal(c.state, CLIENT_RENEWING);
+	assert_int_equal(c.state, DHCP_CLIENT_BOUND);
+	dhcp_client_timer(&c, 190000);
+	assert_int_equal(c.state, DHCP_CLIENT_RENEWING);
 	assert_broadcast(); /* its answer comes through the relay only if it asked through it */
-	client_timer(&c, c.next);
-	client_timer(&c, c.next);
+	dhcp_client_timer(&c, c.next);
+	dhcp_client_timer(&c, c.next);
 	assert_int_equal(told.lost, 1);
-	assert_int_equal(c.state, CLIENT_INIT);
-	client_timer(&c, c.next);
+	assert_int_equal(c.state, DHCP_CLIENT_INIT);
+	dhcp_client_timer(&c, c.next);
 	assert_int_equal(sent.message.type, DHCP_DISCOVER); /* the same again, if it can be */
 	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_REQUESTED, &value) && value == OURS);
 	assert_set(52);
@@ -318,36 +319,36 @@ static void test_renew(void **state)
 static void test_nak_and_release(void **state)
 {
 	struct answer nak = { DHCP_NAK, 0, SERVER, 0, -1, 0, 0, 0 };
-	struct client c;
+	struct dhcp_client c;
 	uint32_t value;
 
 	(void)state;
 	bind_client(&c);
 	answer(&c, &nak, 10000); /* not asked */
-	assert_int_equal(c.state, CLIENT_BOUND);
-	client_renew(&c, 20000);
+	assert_int_equal(c.state, DHCP_CLIENT_BOUND);
+	dhcp_client_renew(&c, 20000);
 	answer(&c, &nak, 20010);
-	assert_int_equal(c.state, CLIENT_INIT);
+	assert_int_equal(c.state, DHCP_CLIENT_INIT);
 	assert_int_equal(told.lost, 1);
-	client_timer(&c, c.next);
+	dhcp_client_timer(&c, c.next);
 	assert_false(dhcp_has(&sent.message, DHCP_OPT_PORTPARAMS));
 	bind_client(&c);
-	client_release(&c, 30000);
+	dhcp_client_release(&c, 30000);
 	assert_int_equal(sent.message.type, DHCP_RELEASE);
 	assert_int_equal(sent.message.head.ciaddr, OURS);
 	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_SERVER, &value) && value == SERVER);
 	assert_set(52);
 	assert_int_equal(sent.ends.src, 0);
 	assert_int_equal(told.lost, 1);
-	assert_int_equal(c.state, CLIENT_STOPPED);
+	assert_int_equal(c.state, DHCP_CLIENT_STOPPED);
 }
 
 /* INIT-REBOOT; without any answer the lease is used while it runs (RFC 2131, 3.2). */
 static void test_reboot(void **state)
 {
 	struct answer nak = { DHCP_NAK, 0, SERVER, 0, -1, 0, 0, 0 };
-	struct client_lease lease;
-	struct client c;
+	struct dhcp_client_lease lease;
+	struct dhcp_client c;
 	uint32_t value;
 
 	(void)state;
@@ -357,9 +358,9 @@ static void test_reboot(void **state)
 		start(&c);
 		c.lease = lease;
 		c.has_lease = true;
-		client_start(&c, i == 3 ? 100000 : 10000);
+		dhcp_client_start(&c, i == 3 ? 100000 : 10000);
 		if (i == 3) { /* over */
-			assert_int_equal(c.state, CLIENT_INIT);
+			assert_int_equal(c.state, DHCP_CLIENT_INIT);
 			break;
 		}
 		assert_int_equal(sent.message.type, DHCP_REQUEST);
@@ -374,16 +375,16 @@ static void test_reboot(void **state)
 			assert_int_equal(c.lease.expires, 111000);
 		} else if (i == 1) {
 			answer(&c, &nak, 11000);
-			assert_int_equal(c.state, CLIENT_INIT);
+			assert_int_equal(c.state, DHCP_CLIENT_INIT);
 			assert_int_equal(told.lost, 0); /* was not in use yet */
 			continue;
 		} else {
 			for (int n = 0; n < 3; n++)
-				client_timer(&c, c.next);
+				dhcp_client_timer(&c, c.next);
 			assert_int_equal(sent.count, 3);
 			assert_int_equal(c.lease.expires, 100000);
 		}
-		assert_int_equal(c.state, CLIENT_BOUND);
+		assert_int_equal(c.state, DHCP_CLIENT_BOUND);
 		assert_int_equal(told.bound, 1);
 	}
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dhcp/wire.c agents/dhcp/pool.c agents/dhcp/pool_read.c agents/dhcp/lease.c */
+/* link: agents/lib/dhcp_wire.c agents/dhcp/pool.c agents/dhcp/pool_read.c agents/dhcp/lease.c */
 /* link: agents/dhcp/lease_db.c agents/dhcp/allot.c agents/dhcp/policy.c agents/dhcp/reply.c */
 /* link: agents/dhcp/server.c selftests/lib/dhcp_fixture.c */
 /* How much a server gives to one host: limits, and sets that grow and shrink with use (P10). */

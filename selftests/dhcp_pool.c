@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dhcp/pool.c agents/dhcp/pool_read.c agents/dhcp/wire.c */
+/* link: agents/dhcp/pool.c agents/dhcp/pool_read.c agents/lib/dhcp_wire.c */
 /* The pools' file, and which units of a pool may be given to whom. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dhcp/wire.c agents/dhcp/frame.c */
+/* link: agents/lib/dhcp_wire.c agents/lib/dhcp_frame.c */
 /* DHCP messages and frames against bytes written by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agents/dhcp/frame.h"
-#include "agents/dhcp/wire.h"
+#include "agents/lib/dhcp_frame.h"
+#include "agents/lib/dhcp_wire.h"
 
 /* A message's fixed part (RFC 2131, figure 1) with options behind it. */
 struct raw {
@@ -284,32 +284,35 @@ static const uint8_t frame_bytes[] = {
 
 static void test_frame(void **state)
 {
-	struct frame_ends ends = { .src = 0x0a000001, .dst = ~0u, .sport = 67, .dport = 68 }, read;
-	uint8_t frame[FRAME_BYTES_MAX], wrong[sizeof(frame_bytes)];
+	struct dhcp_frame_ends ends = { .src = 0x0a000001, .dst = ~0u, .sport = 67, .dport = 68 },
+			       read;
+	uint8_t frame[DHCP_FRAME_MAX], wrong[sizeof(frame_bytes)];
 	const uint8_t *message = NULL;
 	size_t len = 0;
 
 	(void)state;
 	memset(ends.dst_mac, 0xff, 6);
 	memcpy(ends.src_mac, "\2\0\0\0\0\1", 6);
-	assert_int_equal(frame_write(&ends, "hello", 5, frame), sizeof(frame_bytes));
+	assert_int_equal(dhcp_frame_write(&ends, "hello", 5, frame), sizeof(frame_bytes));
 	assert_memory_equal(frame, frame_bytes, sizeof(frame_bytes));
-	assert_int_equal(frame_read(frame, sizeof(frame_bytes), true, &read, &message, &len), 0);
+	assert_int_equal(dhcp_frame_read(frame, sizeof(frame_bytes), true, &read, &message, &len),
+			 0);
 	assert_int_equal(len, 5);
 	assert_ptr_equal(message, frame + 42);
 	assert_memory_equal(&read, &ends, sizeof(read));
 	for (size_t i = 0; i < sizeof(frame_bytes); i++) {
 		memcpy(wrong, frame_bytes, sizeof(wrong));
 		wrong[i] ^= 0x04;
-		assert_int_equal(frame_read(wrong, sizeof(wrong), true, &read, &message, &len),
+		assert_int_equal(dhcp_frame_read(wrong, sizeof(wrong), true, &read, &message, &len),
 				 i < 12 ? 0 : -EBADMSG);
-		assert_int_equal(frame_read(frame_bytes, i, true, &read, &message, &len), -EBADMSG);
+		assert_int_equal(dhcp_frame_read(frame_bytes, i, true, &read, &message, &len),
+				 -EBADMSG);
 	}
 	memcpy(wrong, frame_bytes, sizeof(wrong));
 	wrong[44] ^= 1;
-	assert_int_equal(frame_read(wrong, sizeof(wrong), false, &read, &message, &len), 0);
+	assert_int_equal(dhcp_frame_read(wrong, sizeof(wrong), false, &read, &message, &len), 0);
 	wrong[40] = wrong[41] = 0; /* the sender has made no sum */
-	assert_int_equal(frame_read(wrong, sizeof(wrong), true, &read, &message, &len), 0);
+	assert_int_equal(dhcp_frame_read(wrong, sizeof(wrong), true, &read, &message, &len), 0);
 }
 
 int main(void)

@@ -287,7 +287,7 @@ static void replay_some(struct feed *feed)
 	const struct leases *leases = &feed->server->leases;
 	unsigned int most = REPLAY_MOST;
 
-	while (feed->cursor < leases->count && most-- && feed->count < QUEUE - 2 * POOL_RANGES) {
+	while (feed->cursor < leases->count && most-- && feed->count < QUEUE - 2 * DHCP_RANGES) {
 		const struct lease *lease = leases->all[feed->cursor++];
 
 		if (lease->state == LEASE_BOUND)

@@ -26,19 +26,19 @@ int64_t host_now(void)
 
 bool host_set_runs(const struct host *host, unsigned int i)
 {
-	return host->set[i].state != CLIENT_STOPPED;
+	return host->set[i].state != DHCP_CLIENT_STOPPED;
 }
 
 void host_schedule(struct host *host)
 {
-	int64_t now = host_now(), next = CLIENT_NEVER;
+	int64_t now = host_now(), next = DHCP_NEVER;
 	struct timeval wait;
 
 	for (unsigned int i = 0; i < HOST_SETS; i++)
 		if (host_set_runs(host, i) && host->set[i].next < next)
 			next = host->set[i].next;
 	event_del(host->timer);
-	if (next == CLIENT_NEVER)
+	if (next == DHCP_NEVER)
 		return;
 	next = next > now ? next - now : 0;
 	wait.tv_sec = next / 1000;
@@ -56,11 +56,11 @@ static uint32_t random_number(void)
 	return number;
 }
 
-static void on_send(struct client *client, struct frame_ends *ends, const uint8_t *bytes,
+static void on_send(struct dhcp_client *client, struct dhcp_frame_ends *ends, const uint8_t *bytes,
 		    size_t len)
 {
 	struct host *host = client->arg;
-	int err = link_send(&host->link, ends, bytes, len);
+	int err = dhcp_link_send(&host->link, ends, bytes, len);
 
 	if (err)
 		log_debug("%s: not sent: %s", host->link.name, strerror(-err));
@@ -74,9 +74,9 @@ static void save(struct host *host)
 		log_error("%s: %s", host->state, strerror(-err));
 }
 
-static void on_bound(struct client *client, bool renewed)
+static void on_bound(struct dhcp_client *client, bool renewed)
 {
-	const struct client_lease *lease = &client->lease;
+	const struct dhcp_client_lease *lease = &client->lease;
 	struct host *host = client->arg;
 	char ip[16];
 
@@ -93,14 +93,14 @@ static void on_bound(struct client *client, bool renewed)
 	hand_bound(host->hand, client, renewed);
 }
 
-static void on_lost(struct client *client, const char *why)
+static void on_lost(struct dhcp_client *client, const char *why)
 {
 	struct host *host = client->arg;
 
 	hand_lost(host->hand, client, why);
 }
 
-static const struct client_hooks hooks = { on_send, on_bound, on_lost, random_number };
+static const struct dhcp_client_hooks hooks = { on_send, on_bound, on_lost, random_number };
 
 /* ---- the loop */
 
@@ -113,7 +113,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (unsigned int i = 0; i < HOST_SETS; i++)
 		if (host_set_runs(host, i))
-			client_timer(&host->set[i], now);
+			dhcp_client_timer(&host->set[i], now);
 	host_schedule(host);
 }
 
@@ -130,15 +130,15 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct host *host = arg;
-	uint8_t frame[FRAME_BYTES_MAX];
+	uint8_t frame[DHCP_FRAME_MAX];
 	struct dhcp_message message;
-	struct frame_ends ends;
+	struct dhcp_frame_ends ends;
 	const uint8_t *bytes;
 
 	(void)fd;
 	(void)what;
 	for (int n = 0; n < MESSAGES_AT_ONCE; n++) {
-		int len = link_receive(&host->link, frame, &ends, &bytes);
+		int len = dhcp_link_receive(&host->link, frame, &ends, &bytes);
 
 		if (len < 0 && len != -EBADMSG)
 			break;
@@ -146,7 +146,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			continue;
 		for (unsigned int i = 0; i < HOST_SETS; i++)
 			if (host_set_runs(host, i))
-				client_message(&host->set[i], &message, ends.src_mac, host_now());
+				dhcp_client_message(&host->set[i], &message, ends.src_mac,
+						    host_now());
 	}
 	host_schedule(host);
 }
@@ -162,7 +163,7 @@ static int read_duid(struct host *host, char *error, size_t error_len)
 		len = pool_parse_hex(host->settings.duid, host->duid, sizeof(host->duid));
 		if (len < 3) {
 			snprintf(error, error_len, "duid: '%s' are no 3 to %d bytes in hex",
-				 host->settings.duid, CLIENT_DUID_LEN);
+				 host->settings.duid, DHCP_DUID_LEN);
 			return -EINVAL;
 		}
 		host->duid_len = len;
@@ -191,17 +192,17 @@ static int prepare(struct host *host, char *error, size_t error_len)
 		return err;
 	err = read_duid(host, error, error_len);
 	for (unsigned int i = 0; i < HOST_SETS && !err; i++) {
-		struct client *c = &host->set[i];
+		struct dhcp_client *c = &host->set[i];
 
 		c->hooks = &hooks;
 		c->arg = host;
 		c->host_name = s->host_name;
 		c->size_hint = s->size_hint;
 		c->select_ms = s->select_time;
-		c->state = CLIENT_STOPPED;
-		c->next = CLIENT_NEVER;
+		c->state = DHCP_CLIENT_STOPPED;
+		c->next = DHCP_NEVER;
 		memcpy(c->mac, mac, DHCP_MAC);
-		client_make_id(c, iaid + i, host->duid, host->duid_len);
+		dhcp_client_make_id(c, iaid + i, host->duid, host->duid_len);
 	}
 	return err;
 }
@@ -233,7 +234,7 @@ static int start(struct host *host, struct control **control, struct metrics **m
 	*control = control_listen(host->base, path, host_answer, host, error, error_len);
 	err = *control ? 0 : -EADDRINUSE; /* a second one ends here */
 	if (!err)
-		err = link_open(s->device, DHCP_CLIENT_PORT, &host->link, error, error_len);
+		err = dhcp_link_open(s->device, DHCP_CLIENT_PORT, &host->link, error, error_len);
 	if (!err)
 		err = prepare(host, error, error_len);
 	if (!err && s->metrics) {
@@ -258,10 +259,10 @@ static void start_sets(struct host *host)
 	int64_t now = host_now();
 
 	for (unsigned int i = 0; i < HOST_SETS; i++) {
-		struct client *c = &host->set[i];
+		struct dhcp_client *c = &host->set[i];
 
 		if (!i || (c->has_lease && i < host->settings.sets && c->lease.expires > now))
-			client_start(c, now);
+			dhcp_client_start(c, now);
 	}
 	host_schedule(host);
 }
@@ -270,7 +271,7 @@ static void stop(struct host *host)
 {
 	for (unsigned int i = 0; i < HOST_SETS && host->settings.release; i++)
 		if (host->set[i].hooks && host->hand)
-			client_release(&host->set[i], host_now());
+			dhcp_client_release(&host->set[i], host_now());
 	if (host->settings.release && host->hand)
 		save(host);
 	/* What was told to isthmus-portarp last leaves with the loop. */
@@ -283,7 +284,7 @@ static void stop(struct host *host)
 		event_free(host->readable);
 	if (host->watch)
 		event_free(host->watch);
-	link_close(&host->link);
+	dhcp_link_close(&host->link);
 }
 
 static int run(struct host *host)

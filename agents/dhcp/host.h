@@ -9,8 +9,9 @@
 #include <event2/event.h>
 #include <jansson.h>
 
-#include "client.h"
-#include "link.h"
+#include "../lib/dhcp_client.h"
+#include "../lib/dhcp_link.h"
+#include "pool.h"
 #include "settings.h"
 
 #define HOST_SETS 8
@@ -26,11 +27,11 @@ struct host {
 	struct client_settings settings;
 	struct event_base *base;
 	struct event *timer, *readable, *watch;
-	struct link link;
+	struct dhcp_link link;
 	struct hand *hand;
-	uint8_t duid[CLIENT_DUID_LEN];
+	uint8_t duid[DHCP_DUID_LEN];
 	size_t duid_len;
-	struct client set[HOST_SETS]; /* the first one always runs, further ones as needed */
+	struct dhcp_client set[HOST_SETS]; /* the first one always runs, further ones as needed */
 	struct host_bits bits[HOST_SETS];
 	uint32_t used[HOST_SETS]; /* ports, the larger of TCP's and UDP's */
 	unsigned int idle;	  /* how often one set was found to be more than needed */
@@ -54,10 +55,10 @@ int host_save(const struct host *host);
 
 struct hand *hand_new(struct host *host);
 void hand_free(struct hand *hand);
-void hand_bound(struct hand *hand, const struct client *client, bool renewed);
-void hand_lost(struct hand *hand, const struct client *client, const char *why);
+void hand_bound(struct hand *hand, const struct dhcp_client *client, bool renewed);
+void hand_lost(struct hand *hand, const struct dhcp_client *client, const char *why);
 bool hand_connected(const struct hand *hand);
-json_t *hand_lease(const struct client *client);
+json_t *hand_lease(const struct dhcp_client *client);
 
 /* ---- host_use.c: sets grow and shrink with use (paper, V) */
 

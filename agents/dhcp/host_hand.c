@@ -32,7 +32,7 @@ struct hand {
 
 /* ---- isthmus-portarp */
 
-static void put_ports(json_t *m, const struct client_lease *lease, int range)
+static void put_ports(json_t *m, const struct dhcp_client_lease *lease, int range)
 {
 	if (range >= 0) {
 		json_object_set_new(m, "low", json_integer(lease->range[range].low));
@@ -49,15 +49,16 @@ static int prefix_of(uint32_t mask)
 	return mask ? __builtin_popcount(mask) : 32;
 }
 
-static json_t *use_message(const struct hand *hand, const struct client_lease *lease, int range)
+static json_t *use_message(const struct hand *hand, const struct dhcp_client_lease *lease,
+			   int range)
 {
 	int64_t left = (lease->expires - host_now()) / 1000;
 	char ip[16], router[16];
 	json_t *m = json_pack("{s:s, s:s, s:I, s:i}", "op", "use", "address",
 			      pool_ip_text(lease->address, ip), "seconds",
-			      (json_int_t)(lease->expires == CLIENT_NEVER ? 0
-					   : left > 0			  ? left
-									  : 1),
+			      (json_int_t)(lease->expires == DHCP_NEVER ? 0
+					   : left > 0			? left
+									: 1),
 			      "prefix", prefix_of(lease->mask));
 
 	if (!m)
@@ -69,7 +70,7 @@ static json_t *use_message(const struct hand *hand, const struct client_lease *l
 	return m;
 }
 
-static json_t *unuse_message(const struct client_lease *lease, int range)
+static json_t *unuse_message(const struct dhcp_client_lease *lease, int range)
 {
 	char ip[16];
 	json_t *m =
@@ -95,7 +96,7 @@ static void on_answer(struct msg_conn *conn, json_t *answer, void *arg)
 }
 
 /* The set, and what goes with the address beside it. */
-static void tell_portarp(struct hand *hand, const struct client_lease *lease, bool use)
+static void tell_portarp(struct hand *hand, const struct dhcp_client_lease *lease, bool use)
 {
 	if (!lease->shared || !hand->conn || !msg_conn_is_open(hand->conn))
 		return;
@@ -185,9 +186,9 @@ bool hand_connected(const struct hand *hand)
 
 /* ---- JSON and script */
 
-json_t *hand_lease(const struct client *client)
+json_t *hand_lease(const struct dhcp_client *client)
 {
-	const struct client_lease *lease = &client->lease;
+	const struct dhcp_client_lease *lease = &client->lease;
 	json_t *dns = json_array(), *ports = json_array();
 	char ip[16];
 	json_t *m = json_pack("{s:s, s:i, s:b, s:I}", "address", pool_ip_text(lease->address, ip),
@@ -196,7 +197,7 @@ json_t *hand_lease(const struct client *client)
 
 	json_object_set_new(m, "server", json_string(pool_ip_text(lease->server, ip)));
 	json_object_set_new(m, "seconds",
-			    json_integer(lease->expires == CLIENT_NEVER
+			    json_integer(lease->expires == DHCP_NEVER
 						 ? 0
 						 : (lease->expires - host_now()) / 1000));
 	if (lease->router)
@@ -238,9 +239,9 @@ static void set_variable(struct variables *v, const char *name, const char *form
 }
 
 static void set_variables(struct variables *v, const struct host *host, const char *event,
-			  const struct client_lease *lease)
+			  const struct dhcp_client_lease *lease)
 {
-	char ip[16], dns[CLIENT_DNS * 16 + 1] = "";
+	char ip[16], dns[DHCP_CLIENT_DNS * 16 + 1] = "";
 
 	for (unsigned int i = 0; i < lease->dns_count; i++) {
 		strcat(dns, i ? " " : "");
@@ -255,7 +256,7 @@ static void set_variables(struct variables *v, const struct host *host, const ch
 	set_variable(v, "DNS", "%s", dns);
 	set_variable(v, "DOMAIN", "%s", lease->domain);
 	set_variable(v, "SECONDS_LEFT", "%lld",
-		     lease->expires == CLIENT_NEVER
+		     lease->expires == DHCP_NEVER
 			     ? 0LL
 			     : (long long)(lease->expires - host_now()) / 1000);
 	set_variable(v, "SHARED", "%s", lease->shared ? "yes" : "no");
@@ -285,7 +286,8 @@ static void wait_script(pid_t pid)
 	waitpid(pid, &status, 0);
 }
 
-static void run_script(const struct host *host, const char *event, const struct client_lease *lease)
+static void run_script(const struct host *host, const char *event,
+		       const struct dhcp_client_lease *lease)
 {
 	char *argv[] = { host->settings.script, (char *)event, NULL };
 	struct variables variables = { .count = 0 };
@@ -300,7 +302,7 @@ static void run_script(const struct host *host, const char *event, const struct 
 		wait_script(pid);
 }
 
-static void tell_others(struct hand *hand, const char *event, const struct client *client)
+static void tell_others(struct hand *hand, const char *event, const struct dhcp_client *client)
 {
 	const struct client_settings *settings = &hand->host->settings;
 	json_t *m;
@@ -317,7 +319,7 @@ static void tell_others(struct hand *hand, const char *event, const struct clien
 		run_script(hand->host, event, &client->lease);
 }
 
-void hand_bound(struct hand *hand, const struct client *client, bool renewed)
+void hand_bound(struct hand *hand, const struct dhcp_client *client, bool renewed)
 {
 	tell_portarp(hand, &client->lease, true);
 	tell_others(hand, renewed ? "renewed" : "bound", client);
@@ -325,7 +327,7 @@ void hand_bound(struct hand *hand, const struct client *client, bool renewed)
 		log_warn("a full address was given: --script FILE has to configure it");
 }
 
-void hand_lost(struct hand *hand, const struct client *client, const char *why)
+void hand_lost(struct hand *hand, const struct dhcp_client *client, const char *why)
 {
 	char ip[16];
 

@@ -12,13 +12,13 @@ static json_t *status(const struct host *host)
 	char mac[18];
 
 	for (unsigned int i = 0; i < HOST_SETS; i++) {
-		const struct client *c = &host->set[i];
+		const struct dhcp_client *c = &host->set[i];
 		json_t *set;
 
 		if (!host_set_runs(host, i))
 			continue;
 		set = c->in_use ? hand_lease(c) : json_object();
-		json_object_set_new(set, "state", json_string(client_state_word(c->state)));
+		json_object_set_new(set, "state", json_string(dhcp_client_state_word(c->state)));
 		if (c->in_use && c->lease.shared) {
 			json_object_set_new(set, "ports",
 					    json_integer(portset_ports(&c->lease.set)));
@@ -43,14 +43,14 @@ json_t *host_answer(const char *op, const json_t *request, void *arg)
 		return status(host);
 	if (!strcmp(op, "renew")) {
 		for (unsigned int i = 0; i < HOST_SETS; i++)
-			client_renew(&host->set[i], now);
+			dhcp_client_renew(&host->set[i], now);
 		host_schedule(host);
 		return json_object();
 	}
 	if (strcmp(op, "release"))
 		return NULL;
 	for (unsigned int i = 0; i < HOST_SETS; i++)
-		client_release(&host->set[i], now);
+		dhcp_client_release(&host->set[i], now);
 	host_save(host);
 	event_base_loopexit(host->base, &until);
 	return json_object();
@@ -66,7 +66,7 @@ void host_metrics(struct evbuffer *out, void *arg)
 	char label[64];
 
 	for (unsigned int i = 0; i < HOST_SETS; i++) {
-		const struct client *c = &host->set[i];
+		const struct dhcp_client *c = &host->set[i];
 
 		ignored += c->counters.ignored;
 		if (!c->in_use)

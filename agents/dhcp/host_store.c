@@ -13,19 +13,19 @@
 
 static json_t *hex(const uint8_t *bytes, size_t len)
 {
-	char text[2 * CLIENT_DUID_LEN + 1] = "";
+	char text[2 * DHCP_DUID_LEN + 1] = "";
 
-	for (size_t i = 0; i < len && i < CLIENT_DUID_LEN; i++)
+	for (size_t i = 0; i < len && i < DHCP_DUID_LEN; i++)
 		sprintf(text + 2 * i, "%02x", bytes[i]);
 	return json_string(text);
 }
 
 /* ---- writing */
 
-static json_t *lease_json(unsigned int number, const struct client_lease *lease, int64_t now)
+static json_t *lease_json(unsigned int number, const struct dhcp_client_lease *lease, int64_t now)
 {
 	int64_t expires =
-		lease->expires == CLIENT_NEVER ? 0 : time(NULL) + (lease->expires - now) / 1000;
+		lease->expires == DHCP_NEVER ? 0 : time(NULL) + (lease->expires - now) / 1000;
 	char ip[4][16];
 	json_t *ranges = json_array();
 	json_t *object = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:o, s:I, s:I}", "number",
@@ -96,14 +96,14 @@ static bool get_ip(const json_t *object, const char *key, uint32_t *ip)
 	return msg_get_string(object, key, &text) && pool_parse_ip(text, ip);
 }
 
-static void read_ranges(const json_t *object, struct client_lease *lease)
+static void read_ranges(const json_t *object, struct dhcp_client_lease *lease)
 {
 	json_int_t low, high;
 	json_t *entry;
 	size_t i;
 
 	json_array_foreach (json_object_get(object, "ranges"), i, entry) {
-		if (lease->ranges == POOL_RANGES || json_unpack(entry, "[II]", &low, &high) ||
+		if (lease->ranges == DHCP_RANGES || json_unpack(entry, "[II]", &low, &high) ||
 		    low < 1 || low > high || high > 65535)
 			return;
 		lease->range[lease->ranges].low = low;
@@ -111,7 +111,7 @@ static void read_ranges(const json_t *object, struct client_lease *lease)
 	}
 }
 
-static bool read_set(const json_t *object, struct client_lease *lease)
+static bool read_set(const json_t *object, struct dhcp_client_lease *lease)
 {
 	int64_t a, k, psid;
 
@@ -126,12 +126,12 @@ static bool read_set(const json_t *object, struct client_lease *lease)
 }
 
 /* The times are made anew: T1 and T2 were half and 7/8 of the lease, or are over. */
-static void read_times(struct client_lease *lease, int64_t seconds, int64_t expires)
+static void read_times(struct dhcp_client_lease *lease, int64_t seconds, int64_t expires)
 {
 	int64_t left = expires - time(NULL), now = host_now();
 
 	lease->seconds = seconds;
-	lease->t1 = lease->t2 = lease->expires = CLIENT_NEVER;
+	lease->t1 = lease->t2 = lease->expires = DHCP_NEVER;
 	if (!expires)
 		return;
 	if (left > seconds)
@@ -141,7 +141,7 @@ static void read_times(struct client_lease *lease, int64_t seconds, int64_t expi
 	lease->t1 = lease->expires - 1000 * seconds / 2;
 }
 
-static bool read_lease(const json_t *object, int64_t *number, struct client_lease *lease)
+static bool read_lease(const json_t *object, int64_t *number, struct dhcp_client_lease *lease)
 {
 	int64_t seconds, expires;
 	const char *text;
@@ -182,7 +182,7 @@ int host_load(struct host *host, char *error, size_t error_len)
 	}
 	host->duid_len = len;
 	json_array_foreach (json_object_get(all, "leases"), i, entry) {
-		struct client_lease lease;
+		struct dhcp_client_lease lease;
 		int64_t number;
 
 		if (!read_lease(entry, &number, &lease))

@@ -19,7 +19,7 @@
 static void note(struct host *host, uint32_t address, uint16_t port, unsigned int protocol)
 {
 	for (unsigned int i = 0; i < HOST_SETS; i++) {
-		const struct client *c = &host->set[i];
+		const struct dhcp_client *c = &host->set[i];
 
 		if (c->in_use && c->lease.shared && (!address || address == c->lease.address) &&
 		    portset_has(&c->lease.set, port))
@@ -106,7 +106,7 @@ static void count(struct host *host)
 static void grow(struct host *host)
 {
 	for (unsigned int i = 1; i < host->settings.sets; i++) {
-		struct client *c = &host->set[i];
+		struct dhcp_client *c = &host->set[i];
 
 		if (host_set_runs(host, i))
 			continue;
@@ -116,7 +116,7 @@ static void grow(struct host *host)
 		log_info("more than %u %% of the ports are in use: one more set is asked for",
 			 host->settings.grow_above);
 		host->grown++;
-		client_start(c, host_now());
+		dhcp_client_start(c, host_now());
 		return;
 	}
 }
@@ -126,7 +126,7 @@ static void shrink(struct host *host, unsigned int i)
 	log_info("set PSID %u is not needed any more and given back", host->set[i].lease.set.psid);
 	host->shrunk++;
 	host->idle = 0;
-	client_release(&host->set[i], host_now());
+	dhcp_client_release(&host->set[i], host_now());
 	host_save(host);
 }
 
@@ -137,7 +137,7 @@ void host_use_watch(struct host *host)
 
 	count(host);
 	for (unsigned int i = 0; i < HOST_SETS; i++) {
-		const struct client *c = &host->set[i];
+		const struct dhcp_client *c = &host->set[i];
 
 		waiting += host_set_runs(host, i) && !c->in_use;
 		if (!c->in_use || !c->lease.shared)

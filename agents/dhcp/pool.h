@@ -19,13 +19,12 @@
 #include <stdint.h>
 
 #include "../../maps/portarp.h"
-#include "wire.h"
+#include "../lib/dhcp_wire.h"
 
 #define POOL_MAX	256
 #define POOL_UNITS_MAX	(1u << 20) /* sets of one pool */
 #define POOL_ADDRESSES	8	   /* routers, DNS servers, relays of a pool */
 #define POOL_HOSTS_MAX	4096
-#define POOL_RANGES	8
 #define POOL_CLIENT_LEN 256 /* bytes of a client identifier */
 #define POOL_NO_UNIT	UINT32_MAX
 
@@ -61,7 +60,7 @@ struct pool_host {
 	size_t client_len;
 	uint32_t address; /* 0 = any */
 	uint16_t psid;
-	struct portarp_range range[POOL_RANGES]; /* single ports too; told to the gateway */
+	struct portarp_range range[DHCP_RANGES]; /* single ports too; told to the gateway */
 	unsigned int ranges;
 };
 

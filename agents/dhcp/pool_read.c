@@ -123,7 +123,7 @@ static bool one_range(const char *word, void *arg)
 	struct pool_host *host = arg;
 	uint32_t low, high;
 
-	if (host->ranges == POOL_RANGES || !span(word, 65535, &low, &high) || !low)
+	if (host->ranges == DHCP_RANGES || !span(word, 65535, &low, &high) || !low)
 		return false;
 	host->range[host->ranges].low = low;
 	host->range[host->ranges++].high = high;

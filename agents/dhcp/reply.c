@@ -50,7 +50,7 @@ static void put_network(const struct request *r, const struct pool *pool, struct
 
 /* Ports beside the set (P8), to a client that asks for our private option. */
 static void put_ranges(const struct request *r, const struct lease *lease, struct dhcp_writer *w,
-		       uint8_t bytes[4 * POOL_RANGES])
+		       uint8_t bytes[4 * DHCP_RANGES])
 {
 	const struct pool_host *host = r->host;
 
@@ -112,7 +112,7 @@ static void aim(const struct request *r, enum dhcp_type type, uint32_t yiaddr,
 void reply_lease(struct server *s, const struct request *r, enum dhcp_type type,
 		 const struct lease *lease, uint32_t seconds, struct server_reply *reply)
 {
-	uint8_t ranges[4 * POOL_RANGES];
+	uint8_t ranges[4 * DHCP_RANGES];
 	struct dhcp_head head;
 	struct dhcp_writer w;
 

@@ -17,35 +17,36 @@
 
 #define MESSAGES_AT_ONCE 64
 
-static void send_reply(struct serve *serve, const struct link *link,
+static void send_reply(struct serve *serve, const struct dhcp_link *link,
 		       const struct server_reply *reply)
 {
-	struct frame_ends ends = { .src = serve->server.id,
-				   .dst = reply->ip,
-				   .dport = DHCP_CLIENT_PORT };
+	struct dhcp_frame_ends ends = { .src = serve->server.id,
+					.dst = reply->ip,
+					.dport = DHCP_CLIENT_PORT };
 	int err;
 
 	if (!reply->target)
 		return;
 	memcpy(ends.dst_mac, reply->mac, DHCP_MAC);
 	if (reply->target == SERVER_TO_RELAY)
-		err = link_send_udp(link, reply->ip, DHCP_SERVER_PORT, reply->bytes, reply->len);
+		err = dhcp_link_send_udp(link, reply->ip, DHCP_SERVER_PORT, reply->bytes,
+					 reply->len);
 	else
-		err = link_send(link, &ends, reply->bytes, reply->len);
+		err = dhcp_link_send(link, &ends, reply->bytes, reply->len);
 	if (!err)
 		return;
 	serve->send_failed++;
 	log_debug("%s: a reply was not sent: %s", link->name, strerror(-err));
 }
 
-static void take_message(struct serve *serve, const struct link *link,
-			 const struct frame_ends *ends, const uint8_t *bytes, size_t len)
+static void take_message(struct serve *serve, const struct dhcp_link *link,
+			 const struct dhcp_frame_ends *ends, const uint8_t *bytes, size_t len)
 {
 	struct dhcp_message message;
 	struct server_reply reply;
 
 	/* Replies of other servers to a relay on this port, and what is for another machine. */
-	if (ends->dst != FRAME_ANY_IP && ends->dst_mac[0] != 0xff &&
+	if (ends->dst != DHCP_ANY_IP && ends->dst_mac[0] != 0xff &&
 	    memcmp(ends->dst_mac, link->mac, DHCP_MAC))
 		return;
 	if (dhcp_read(bytes, len, &message)) {
@@ -61,17 +62,17 @@ static void take_message(struct serve *serve, const struct link *link,
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct serve *serve = arg;
-	uint8_t frame[FRAME_BYTES_MAX];
-	struct frame_ends ends;
+	uint8_t frame[DHCP_FRAME_MAX];
+	struct dhcp_frame_ends ends;
 	const uint8_t *message;
-	struct link *link = NULL;
+	struct dhcp_link *link = NULL;
 
 	(void)what;
 	for (unsigned int i = 0; i < serve->links; i++)
 		if (serve->link[i].fd == fd)
 			link = &serve->link[i];
 	for (int i = 0; i < MESSAGES_AT_ONCE && link; i++) {
-		int len = link_receive(link, frame, &ends, &message);
+		int len = dhcp_link_receive(link, frame, &ends, &message);
 
 		if (len == -EBADMSG)
 			server_refuse(&serve->server, SERVER_MALFORMED);
@@ -164,13 +165,13 @@ static int open_links(struct serve *serve, char *error, size_t error_len)
 		return -EINVAL;
 	}
 	for (unsigned int i = 0; i < devices->count && !err; i++) {
-		struct link *link = &serve->link[i];
+		struct dhcp_link *link = &serve->link[i];
 
-		err = link_open(devices->item[i], DHCP_SERVER_PORT, link, error, error_len);
+		err = dhcp_link_open(devices->item[i], DHCP_SERVER_PORT, link, error, error_len);
 		if (err)
 			return err;
 		serve->links++;
-		err = link_open_udp(link, error, error_len);
+		err = dhcp_link_open_udp(link, error, error_len);
 		serve->readable[i] =
 			event_new(serve->base, link->fd, EV_READ | EV_PERSIST, on_readable, serve);
 		if (!err && (!serve->readable[i] || event_add(serve->readable[i], NULL)))
@@ -277,7 +278,7 @@ static void stop(struct serve *serve)
 	for (unsigned int i = 0; i < serve->links; i++) {
 		if (serve->readable[i])
 			event_free(serve->readable[i]);
-		link_close(&serve->link[i]);
+		dhcp_link_close(&serve->link[i]);
 	}
 	if (serve->server.leases.db)
 		leases_close(&serve->server.leases);

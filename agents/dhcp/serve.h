@@ -7,13 +7,13 @@
 #include <event2/buffer.h>
 
 #include "feed.h"
-#include "link.h"
+#include "../lib/dhcp_link.h"
 #include "server.h"
 
 struct serve {
 	struct server server;
 	struct event_base *base;
-	struct link link[CONF_LIST_MAX];
+	struct dhcp_link link[CONF_LIST_MAX];
 	struct event *readable[CONF_LIST_MAX];
 	unsigned int links;
 	struct feed *feed; /* NULL: no gateway */

@@ -8,7 +8,7 @@
 
 #include "lease.h"
 #include "settings.h"
-#include "wire.h"
+#include "../lib/dhcp_wire.h"
 
 #define SERVER_OFFER_S	   60	/* an offer is kept for so long */
 #define SERVER_RATE_PLACES 4096 /* MACs share these places, by hash */

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* link: agents/dhcp/wire.c agents/dhcp/frame.c agents/dhcp/client.c agents/dhcp/client_send.c */
-/* link: agents/dhcp/pool.c */
+/* link: agents/lib/dhcp_wire.c agents/lib/dhcp_frame.c agents/lib/dhcp_client.c */
+/* link: agents/lib/dhcp_client_send.c */
 /* A frame or a message of a network: read, written back, and given to a client. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agents/dhcp/client.h"
+#include "agents/lib/dhcp_client.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void no_send(struct client *client, struct frame_ends *ends, const uint8_t *bytes,
+static void no_send(struct dhcp_client *client, struct dhcp_frame_ends *ends, const uint8_t *bytes,
 		    size_t len)
 {
 	struct dhcp_message message;
@@ -21,14 +21,14 @@ static void no_send(struct client *client, struct frame_ends *ends, const uint8_
 		abort();
 }
 
-static void no_bound(struct client *client, bool renewed)
+static void no_bound(struct dhcp_client *client, bool renewed)
 {
 	(void)renewed;
 	if (client->lease.shared && !portset_valid(&client->lease.set))
 		abort();
 }
 
-static void no_lost(struct client *client, const char *why)
+static void no_lost(struct dhcp_client *client, const char *why)
 {
 	(void)client;
 	(void)why;
@@ -75,17 +75,17 @@ static void again(const struct dhcp_message *message)
 
 static void to_client(struct dhcp_message *message)
 {
-	static const struct client_hooks hooks = { no_send, no_bound, no_lost, no_random };
-	struct client client = { .hooks = &hooks, .select_ms = 10, .size_hint = 8 };
+	static const struct dhcp_client_hooks hooks = { no_send, no_bound, no_lost, no_random };
+	struct dhcp_client client = { .hooks = &hooks, .select_ms = 10, .size_hint = 8 };
 	uint8_t mac[DHCP_MAC] = { 2 };
 
 	memcpy(client.mac, message->head.chaddr, DHCP_MAC);
-	client_make_id(&client, 1, mac, sizeof(mac));
-	client_start(&client, 0);
+	dhcp_client_make_id(&client, 1, mac, sizeof(mac));
+	dhcp_client_start(&client, 0);
 	message->head.xid = no_random();
 	for (int64_t now = 0; now < 8000; now += 1000) {
-		client_timer(&client, now);
-		client_message(&client, message, mac, now);
+		dhcp_client_timer(&client, now);
+		dhcp_client_message(&client, message, mac, now);
 		message->type = message->type == DHCP_OFFER ? DHCP_ACK : message->type;
 	}
 }
@@ -93,12 +93,12 @@ static void to_client(struct dhcp_message *message)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct dhcp_message message;
-	struct frame_ends ends;
+	struct dhcp_frame_ends ends;
 	const uint8_t *bytes;
 	struct portset set;
 	size_t len;
 
-	if (!frame_read(data, size, size & 1, &ends, &bytes, &len))
+	if (!dhcp_frame_read(data, size, size & 1, &ends, &bytes, &len))
 		dhcp_read(bytes, len, &message);
 	if (dhcp_read(data, size, &message))
 		return 0;

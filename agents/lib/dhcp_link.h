@@ -8,35 +8,37 @@
 
 #include <net/if.h>
 
-#include "frame.h"
+#include "dhcp_frame.h"
 
-struct link {
+struct dhcp_link {
 	char name[IF_NAMESIZE];
 	int fd;	 /* packet socket, non-blocking */
-	int udp; /* UDP socket on the port, or -1; see link_open_udp() */
+	int udp; /* UDP socket on the port, or -1; see dhcp_link_open_udp() */
 	int ifindex;
 	uint16_t port; /* that we have: 67 or 68 */
 	uint8_t mac[DHCP_MAC];
 	uint32_t address; /* first IPv4 address, 0 = none; host order */
 };
 
-int link_open(const char *name, uint16_t port, struct link *link, char *error, size_t error_len);
+int dhcp_link_open(const char *name, uint16_t port, struct dhcp_link *link, char *error,
+		   size_t error_len);
 /*
  * A UDP socket on the port of this device. It sends to relays, and it is why the kernel does not
  * answer unicast requests with "port unreachable"; it reads nothing.
  */
-int link_open_udp(struct link *link, char *error, size_t error_len);
-void link_close(struct link *link);
+int dhcp_link_open_udp(struct dhcp_link *link, char *error, size_t error_len);
+void dhcp_link_close(struct dhcp_link *link);
 
 /*
  * The next message: its length; -EAGAIN if there is none, -EBADMSG for a frame that is none.
  * `message` points into `frame`.
  */
-int link_receive(const struct link *link, uint8_t frame[FRAME_BYTES_MAX], struct frame_ends *ends,
-		 const uint8_t **message);
+int dhcp_link_receive(const struct dhcp_link *link, uint8_t frame[DHCP_FRAME_MAX],
+		      struct dhcp_frame_ends *ends, const uint8_t **message);
 /* Sets src_mac and sport of `ends`. */
-int link_send(const struct link *link, struct frame_ends *ends, const void *message, size_t len);
-int link_send_udp(const struct link *link, uint32_t to, uint16_t port, const void *message,
-		  size_t len);
+int dhcp_link_send(const struct dhcp_link *link, struct dhcp_frame_ends *ends, const void *message,
+		   size_t len);
+int dhcp_link_send_udp(const struct dhcp_link *link, uint32_t to, uint16_t port,
+		       const void *message, size_t len);
 
 #endif

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client.h"
+#include "dhcp_client.h"
 
 #define FIRST_MS      4000 /* then 8, 16, 32, 64 s (RFC 2131, 4.1) */
 #define LAST_SHIFT    4
@@ -13,7 +13,7 @@
 #define SECONDS_MIN   4	    /* a shorter lease is no lease */
 #define FOREVER	      0xffffffffu
 
-const char *client_state_word(enum client_state state)
+const char *dhcp_client_state_word(enum dhcp_client_state state)
 {
 	static const char *const words[] = { "init",	 "selecting", "requesting", "bound",
 					     "renewing", "rebinding", "rebooting",  "stopped" };
@@ -21,14 +21,14 @@ const char *client_state_word(enum client_state state)
 	return words[state];
 }
 
-void client_make_id(struct client *c, uint32_t iaid, const uint8_t *duid, size_t duid_len)
+void dhcp_client_make_id(struct dhcp_client *c, uint32_t iaid, const uint8_t *duid, size_t duid_len)
 {
 	c->iaid = iaid;
 	c->id[0] = 255;
 	for (int i = 0; i < 4; i++)
 		c->id[1 + i] = iaid >> (24 - 8 * i);
-	if (duid_len > CLIENT_DUID_LEN)
-		duid_len = CLIENT_DUID_LEN;
+	if (duid_len > DHCP_DUID_LEN)
+		duid_len = DHCP_DUID_LEN;
 	memcpy(c->id + 5, duid, duid_len);
 	c->id_len = 5 + duid_len;
 }
@@ -36,7 +36,7 @@ void client_make_id(struct client *c, uint32_t iaid, const uint8_t *duid, size_t
 /* ---- time */
 
 /* The wait doubles to 64 s, a second more or less by chance. */
-static void wait_longer(struct client *c, int64_t now)
+static void wait_longer(struct dhcp_client *c, int64_t now)
 {
 	unsigned int shift = c->tries < LAST_SHIFT ? c->tries : LAST_SHIFT;
 
@@ -45,7 +45,7 @@ static void wait_longer(struct client *c, int64_t now)
 }
 
 /* Half of what is left until `end`, at least a minute, but not beyond. */
-static void wait_half(struct client *c, int64_t now, int64_t end)
+static void wait_half(struct dhcp_client *c, int64_t now, int64_t end)
 {
 	int64_t half = (end - now) / 2;
 
@@ -56,15 +56,15 @@ static void wait_half(struct client *c, int64_t now, int64_t end)
 
 /* ---- transitions */
 
-static void enter_init(struct client *c, int64_t now, int64_t pause)
+static void enter_init(struct dhcp_client *c, int64_t now, int64_t pause)
 {
-	c->state = CLIENT_INIT;
+	c->state = DHCP_CLIENT_INIT;
 	c->has_offer = false;
 	c->tries = 0;
 	c->next = now + pause;
 }
 
-static void lose(struct client *c, const char *why)
+static void lose(struct dhcp_client *c, const char *why)
 {
 	bool told = c->in_use;
 
@@ -73,63 +73,63 @@ static void lose(struct client *c, const char *why)
 		c->hooks->lost(c, why);
 }
 
-static void enter_bound(struct client *c, int64_t now)
+static void enter_bound(struct dhcp_client *c, int64_t now)
 {
-	c->state = CLIENT_BOUND;
+	c->state = DHCP_CLIENT_BOUND;
 	c->has_offer = false;
 	c->naks = 0;
 	c->next = c->lease.t1 > now ? c->lease.t1 : now;
 }
 
-static void enter_selecting(struct client *c, int64_t now)
+static void enter_selecting(struct dhcp_client *c, int64_t now)
 {
-	if (c->state != CLIENT_SELECTING) {
-		c->state = CLIENT_SELECTING;
+	if (c->state != DHCP_CLIENT_SELECTING) {
+		c->state = DHCP_CLIENT_SELECTING;
 		c->xid = c->hooks->random();
 		c->began = now;
 		c->tries = 0;
 	}
-	client_send(c, DHCP_DISCOVER, now);
+	dhcp_client_send(c, DHCP_DISCOVER, now);
 	wait_longer(c, now);
 }
 
-static void enter_requesting(struct client *c, int64_t now)
+static void enter_requesting(struct dhcp_client *c, int64_t now)
 {
-	c->state = CLIENT_REQUESTING;
+	c->state = DHCP_CLIENT_REQUESTING;
 	c->tries = 0;
-	client_send(c, DHCP_REQUEST, now);
+	dhcp_client_send(c, DHCP_REQUEST, now);
 	wait_longer(c, now);
 }
 
-static void enter_renewing(struct client *c, int64_t now)
+static void enter_renewing(struct dhcp_client *c, int64_t now)
 {
-	if (c->state == CLIENT_BOUND) {
-		c->state = CLIENT_RENEWING;
+	if (c->state == DHCP_CLIENT_BOUND) {
+		c->state = DHCP_CLIENT_RENEWING;
 		c->xid = c->hooks->random();
 		c->began = now;
 	}
-	client_send(c, DHCP_REQUEST, now);
+	dhcp_client_send(c, DHCP_REQUEST, now);
 	wait_half(c, now, c->lease.t2);
 }
 
-static void enter_rebinding(struct client *c, int64_t now)
+static void enter_rebinding(struct dhcp_client *c, int64_t now)
 {
-	if (c->state == CLIENT_BOUND) { /* the machine slept over T1 */
+	if (c->state == DHCP_CLIENT_BOUND) { /* the machine slept over T1 */
 		c->xid = c->hooks->random();
 		c->began = now;
 	}
-	c->state = CLIENT_REBINDING;
-	client_send(c, DHCP_REQUEST, now);
+	c->state = DHCP_CLIENT_REBINDING;
+	dhcp_client_send(c, DHCP_REQUEST, now);
 	wait_half(c, now, c->lease.expires);
 }
 
-static void expire(struct client *c, int64_t now)
+static void expire(struct dhcp_client *c, int64_t now)
 {
 	lose(c, "its time is over");
 	enter_init(c, now, 0);
 }
 
-static void on_renew_time(struct client *c, int64_t now)
+static void on_renew_time(struct dhcp_client *c, int64_t now)
 {
 	if (now >= c->lease.expires)
 		expire(c, now);
@@ -139,12 +139,12 @@ static void on_renew_time(struct client *c, int64_t now)
 		enter_renewing(c, now);
 }
 
-static void on_reboot_time(struct client *c, int64_t now)
+static void on_reboot_time(struct dhcp_client *c, int64_t now)
 {
 	if (now >= c->lease.expires) {
 		expire(c, now);
 	} else if (c->tries < REBOOT_TRIES) {
-		client_send(c, DHCP_REQUEST, now);
+		dhcp_client_send(c, DHCP_REQUEST, now);
 		wait_longer(c, now);
 	} else {
 		c->in_use = true;
@@ -153,50 +153,50 @@ static void on_reboot_time(struct client *c, int64_t now)
 	}
 }
 
-void client_timer(struct client *c, int64_t now)
+void dhcp_client_timer(struct dhcp_client *c, int64_t now)
 {
 	if (now < c->next)
 		return;
 	switch (c->state) {
-	case CLIENT_INIT:
+	case DHCP_CLIENT_INIT:
 		enter_selecting(c, now);
 		break;
-	case CLIENT_SELECTING:
+	case DHCP_CLIENT_SELECTING:
 		if (c->has_offer)
 			enter_requesting(c, now);
 		else
 			enter_selecting(c, now);
 		break;
-	case CLIENT_REQUESTING:
+	case DHCP_CLIENT_REQUESTING:
 		if (c->tries >= REQUEST_TRIES) {
 			enter_init(c, now, 0);
 		} else {
-			client_send(c, DHCP_REQUEST, now);
+			dhcp_client_send(c, DHCP_REQUEST, now);
 			wait_longer(c, now);
 		}
 		break;
-	case CLIENT_BOUND:
-	case CLIENT_RENEWING:
-	case CLIENT_REBINDING:
+	case DHCP_CLIENT_BOUND:
+	case DHCP_CLIENT_RENEWING:
+	case DHCP_CLIENT_REBINDING:
 		on_renew_time(c, now);
 		break;
-	case CLIENT_REBOOTING:
+	case DHCP_CLIENT_REBOOTING:
 		on_reboot_time(c, now);
 		break;
-	case CLIENT_STOPPED:
-		c->next = CLIENT_NEVER;
+	case DHCP_CLIENT_STOPPED:
+		c->next = DHCP_NEVER;
 		break;
 	}
 }
 
 /* ---- what a server says */
 
-static void read_ranges(const struct dhcp_message *m, struct client_lease *lease)
+static void read_ranges(const struct dhcp_message *m, struct dhcp_client_lease *lease)
 {
 	size_t len;
 	const uint8_t *b = dhcp_get(m, DHCP_OPT_RANGES, &len);
 
-	for (; b && len >= 4 && lease->ranges < POOL_RANGES; b += 4, len -= 4) {
+	for (; b && len >= 4 && lease->ranges < DHCP_RANGES; b += 4, len -= 4) {
 		struct portarp_range range = { b[0] << 8 | b[1], b[2] << 8 | b[3] };
 
 		if (range.low && range.low <= range.high)
@@ -204,7 +204,7 @@ static void read_ranges(const struct dhcp_message *m, struct client_lease *lease
 	}
 }
 
-static void read_network(const struct dhcp_message *m, struct client_lease *lease)
+static void read_network(const struct dhcp_message *m, struct dhcp_client_lease *lease)
 {
 	const uint8_t *b;
 	size_t len;
@@ -214,7 +214,7 @@ static void read_network(const struct dhcp_message *m, struct client_lease *leas
 	if (b && len >= 4)
 		lease->router = (uint32_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
 	b = dhcp_get(m, DHCP_OPT_DNS, &len);
-	for (; b && len >= 4 && lease->dns_count < CLIENT_DNS; b += 4, len -= 4)
+	for (; b && len >= 4 && lease->dns_count < DHCP_CLIENT_DNS; b += 4, len -= 4)
 		lease->dns[lease->dns_count++] =
 			(uint32_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
 	b = dhcp_get(m, DHCP_OPT_DOMAIN, &len);
@@ -228,12 +228,12 @@ static void read_network(const struct dhcp_message *m, struct client_lease *leas
 			break;
 }
 
-static void read_times(const struct dhcp_message *m, int64_t now, struct client_lease *lease)
+static void read_times(const struct dhcp_message *m, int64_t now, struct dhcp_client_lease *lease)
 {
 	uint32_t t1, t2;
 
 	if (lease->seconds == FOREVER) {
-		lease->t1 = lease->t2 = lease->expires = CLIENT_NEVER;
+		lease->t1 = lease->t2 = lease->expires = DHCP_NEVER;
 		return;
 	}
 	if (!dhcp_get_u32(m, DHCP_OPT_T2, &t2) || t2 >= lease->seconds)
@@ -253,7 +253,7 @@ static bool usable(uint32_t address)
 
 /* False for what is no lease: such an offer or ACK is ignored. */
 static bool read_lease(const struct dhcp_message *m, const uint8_t *from, int64_t now,
-		       struct client_lease *lease)
+		       struct dhcp_client_lease *lease)
 {
 	int err;
 
@@ -273,7 +273,7 @@ static bool read_lease(const struct dhcp_message *m, const uint8_t *from, int64_
 	return true;
 }
 
-static bool same_grant(const struct client_lease *a, const struct client_lease *b)
+static bool same_grant(const struct dhcp_client_lease *a, const struct dhcp_client_lease *b)
 {
 	return a->address == b->address && a->shared == b->shared &&
 	       (!a->shared ||
@@ -281,19 +281,19 @@ static bool same_grant(const struct client_lease *a, const struct client_lease *
 }
 
 /* RFC 7618, 5: a full address is better than a shared one; then the size that was asked for. */
-static bool is_better(const struct client *c, const struct client_lease *a,
-		      const struct client_lease *b)
+static bool is_better(const struct dhcp_client *c, const struct dhcp_client_lease *a,
+		      const struct dhcp_client_lease *b)
 {
 	if (a->shared != b->shared)
 		return !a->shared;
 	return a->shared && c->size_hint && a->set.k == c->size_hint && b->set.k != c->size_hint;
 }
 
-static void on_offer(struct client *c, const struct client_lease *offer, int64_t now)
+static void on_offer(struct dhcp_client *c, const struct dhcp_client_lease *offer, int64_t now)
 {
 	int64_t until = now + c->select_ms;
 
-	if (c->state != CLIENT_SELECTING)
+	if (c->state != DHCP_CLIENT_SELECTING)
 		return;
 	if (!c->has_offer || is_better(c, offer, &c->offer))
 		c->offer = *offer;
@@ -305,15 +305,15 @@ static void on_offer(struct client *c, const struct client_lease *offer, int64_t
 }
 
 /* The set must be the one that was offered, or that we have: another is no answer to us. */
-static void on_ack(struct client *c, const struct client_lease *lease, int64_t now)
+static void on_ack(struct dhcp_client *c, const struct dhcp_client_lease *lease, int64_t now)
 {
 	bool renewed = c->in_use;
-	const struct client_lease *expected = &c->lease;
+	const struct dhcp_client_lease *expected = &c->lease;
 
-	if (c->state == CLIENT_REQUESTING)
+	if (c->state == DHCP_CLIENT_REQUESTING)
 		expected = &c->offer;
-	else if (c->state != CLIENT_RENEWING && c->state != CLIENT_REBINDING &&
-		 c->state != CLIENT_REBOOTING)
+	else if (c->state != DHCP_CLIENT_RENEWING && c->state != DHCP_CLIENT_REBINDING &&
+		 c->state != DHCP_CLIENT_REBOOTING)
 		return;
 	if (!same_grant(lease, expected)) {
 		c->counters.ignored++;
@@ -325,23 +325,23 @@ static void on_ack(struct client *c, const struct client_lease *lease, int64_t n
 	c->hooks->bound(c, renewed);
 }
 
-static void on_nak(struct client *c, const struct dhcp_message *m, int64_t now)
+static void on_nak(struct dhcp_client *c, const struct dhcp_message *m, int64_t now)
 {
 	uint32_t server;
 
 	if (!dhcp_get_u32(m, DHCP_OPT_SERVER, &server))
 		return;
-	if (c->state == CLIENT_REQUESTING ? server != c->offer.server
-	    : c->state == CLIENT_RENEWING
+	if (c->state == DHCP_CLIENT_REQUESTING ? server != c->offer.server
+	    : c->state == DHCP_CLIENT_RENEWING
 		    ? server != c->lease.server
-		    : c->state != CLIENT_REBINDING && c->state != CLIENT_REBOOTING)
+		    : c->state != DHCP_CLIENT_REBINDING && c->state != DHCP_CLIENT_REBOOTING)
 		return;
 	lose(c, "the server refused it");
 	c->has_lease = false;
 	enter_init(c, now, c->naks++ ? NAK_PAUSE_MS : 0);
 }
 
-static bool is_ours(const struct client *c, const struct dhcp_message *m)
+static bool is_ours(const struct dhcp_client *c, const struct dhcp_message *m)
 {
 	size_t len;
 	const uint8_t *id = dhcp_get(m, DHCP_OPT_CLIENT_ID, &len);
@@ -351,10 +351,10 @@ static bool is_ours(const struct client *c, const struct dhcp_message *m)
 	       (!id || (len == c->id_len && !memcmp(id, c->id, len))); /* RFC 6842, 3 */
 }
 
-void client_message(struct client *c, const struct dhcp_message *m, const uint8_t from[DHCP_MAC],
-		    int64_t now)
+void dhcp_client_message(struct dhcp_client *c, const struct dhcp_message *m,
+			 const uint8_t from[DHCP_MAC], int64_t now)
 {
-	struct client_lease lease;
+	struct dhcp_client_lease lease;
 
 	if (!is_ours(c, m))
 		return;
@@ -373,22 +373,22 @@ void client_message(struct client *c, const struct dhcp_message *m, const uint8_
 
 /* ---- what the owner wants */
 
-void client_start(struct client *c, int64_t now)
+void dhcp_client_start(struct dhcp_client *c, int64_t now)
 {
 	c->in_use = false;
 	if (!c->has_lease || now >= c->lease.expires) {
 		enter_init(c, now, c->hooks->random() % 1000);
 		return;
 	}
-	c->state = CLIENT_REBOOTING;
+	c->state = DHCP_CLIENT_REBOOTING;
 	c->xid = c->hooks->random();
 	c->began = now;
 	c->tries = 0;
-	client_send(c, DHCP_REQUEST, now);
+	dhcp_client_send(c, DHCP_REQUEST, now);
 	wait_longer(c, now);
 }
 
-void client_release(struct client *c, int64_t now)
+void dhcp_client_release(struct dhcp_client *c, int64_t now)
 {
 	bool held = c->in_use;
 
@@ -396,15 +396,15 @@ void client_release(struct client *c, int64_t now)
 	lose(c, "given back");
 	if (held) {
 		c->xid = c->hooks->random();
-		client_send(c, DHCP_RELEASE, now);
+		dhcp_client_send(c, DHCP_RELEASE, now);
 	}
 	c->has_lease = false;
-	c->state = CLIENT_STOPPED;
-	c->next = CLIENT_NEVER;
+	c->state = DHCP_CLIENT_STOPPED;
+	c->next = DHCP_NEVER;
 }
 
-void client_renew(struct client *c, int64_t now)
+void dhcp_client_renew(struct dhcp_client *c, int64_t now)
 {
-	if (c->state == CLIENT_BOUND)
+	if (c->state == DHCP_CLIENT_BOUND)
 		enter_renewing(c, now);
 }

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "frame.h"
+#include "dhcp_frame.h"
 
 #define ETH_LEN	 14
 #define IP_LEN	 20
@@ -51,15 +51,15 @@ static uint16_t udp_sum(const uint8_t *ip, const uint8_t *udp, size_t len)
 	return fold(add(udp, len, add(ip + 12, 8, UDP_KIND + len)));
 }
 
-int frame_write(const struct frame_ends *ends, const void *message, size_t len,
-		uint8_t frame[FRAME_BYTES_MAX])
+int dhcp_frame_write(const struct dhcp_frame_ends *ends, const void *message, size_t len,
+		     uint8_t frame[DHCP_FRAME_MAX])
 {
 	uint8_t *ip = frame + ETH_LEN, *udp = ip + IP_LEN;
 	uint16_t sum;
 
 	if (len > DHCP_BYTES_MAX)
 		return -EMSGSIZE;
-	memset(frame, 0, FRAME_HEAD);
+	memset(frame, 0, DHCP_FRAME_HEAD);
 	memcpy(frame, ends->dst_mac, DHCP_MAC);
 	memcpy(frame + DHCP_MAC, ends->src_mac, DHCP_MAC);
 	put16(frame + 12, 0x0800);
@@ -76,16 +76,16 @@ int frame_write(const struct frame_ends *ends, const void *message, size_t len,
 	memcpy(udp + UDP_LEN, message, len);
 	sum = ~udp_sum(ip, udp, UDP_LEN + len);
 	put16(udp + 6, sum ? sum : 0xffff); /* 0 would say that there is none */
-	return FRAME_HEAD + len;
+	return DHCP_FRAME_HEAD + len;
 }
 
-int frame_read(const void *frame, size_t len, bool summed, struct frame_ends *ends,
-	       const uint8_t **message, size_t *message_len)
+int dhcp_frame_read(const void *frame, size_t len, bool summed, struct dhcp_frame_ends *ends,
+		    const uint8_t **message, size_t *message_len)
 {
 	const uint8_t *eth = frame, *ip = eth + ETH_LEN, *udp;
 	size_t head, total, udp_len;
 
-	if (len < FRAME_HEAD || get16(eth + 12) != 0x0800 || ip[0] >> 4 != 4)
+	if (len < DHCP_FRAME_HEAD || get16(eth + 12) != 0x0800 || ip[0] >> 4 != 4)
 		return -EBADMSG;
 	head = (ip[0] & 0x0f) * 4u;
 	total = get16(ip + 2);

@@ -2,9 +2,9 @@
 /* What a client says: RFC 2131, table 5, with option 159 where RFC 7618, 6 and 7 want it. */
 #include <string.h>
 
-#include "client.h"
+#include "dhcp_client.h"
 
-static void put_common(const struct client *c, struct dhcp_writer *w)
+static void put_common(const struct dhcp_client *c, struct dhcp_writer *w)
 {
 	static const uint8_t parameters[] = { DHCP_OPT_MASK,   DHCP_OPT_ROUTER,	   DHCP_OPT_DNS,
 					      DHCP_OPT_DOMAIN, DHCP_OPT_T1,	   DHCP_OPT_T2,
@@ -18,7 +18,7 @@ static void put_common(const struct client *c, struct dhcp_writer *w)
 }
 
 /* "Same again", or only the size that is wanted (RFC 7618, 7). */
-static void put_hint(const struct client *c, struct dhcp_writer *w)
+static void put_hint(const struct dhcp_client *c, struct dhcp_writer *w)
 {
 	const struct portset size = { 0, c->size_hint, 0 };
 
@@ -31,7 +31,7 @@ static void put_hint(const struct client *c, struct dhcp_writer *w)
 	}
 }
 
-static void put_lease(const struct client_lease *lease, bool requested, bool server,
+static void put_lease(const struct dhcp_client_lease *lease, bool requested, bool server,
 		      struct dhcp_writer *w)
 {
 	if (requested)
@@ -42,19 +42,19 @@ static void put_lease(const struct client_lease *lease, bool requested, bool ser
 		dhcp_put_portset(w, &lease->set);
 }
 
-static bool is_renewal(const struct client *c)
+static bool is_renewal(const struct dhcp_client *c)
 {
-	return c->state == CLIENT_RENEWING || c->state == CLIENT_REBINDING;
+	return c->state == DHCP_CLIENT_RENEWING || c->state == DHCP_CLIENT_REBINDING;
 }
 
-static void aim(const struct client *c, enum dhcp_type type, struct frame_ends *ends)
+static void aim(const struct dhcp_client *c, enum dhcp_type type, struct dhcp_frame_ends *ends)
 {
 	bool to_server =
-		type == DHCP_RELEASE || (type == DHCP_REQUEST && c->state == CLIENT_RENEWING);
+		type == DHCP_RELEASE || (type == DHCP_REQUEST && c->state == DHCP_CLIENT_RENEWING);
 
 	memset(ends, 0, sizeof(*ends));
 	memset(ends->dst_mac, 0xff, DHCP_MAC);
-	ends->dst = FRAME_ANY_IP;
+	ends->dst = DHCP_ANY_IP;
 	ends->dport = DHCP_SERVER_PORT;
 	if (!c->lease.shared && c->has_lease && (is_renewal(c) || type == DHCP_RELEASE))
 		ends->src = c->lease.address;
@@ -64,14 +64,14 @@ static void aim(const struct client *c, enum dhcp_type type, struct frame_ends *
 	memcpy(ends->dst_mac, c->lease.server_mac, DHCP_MAC);
 }
 
-static void put_body(const struct client *c, enum dhcp_type type, struct dhcp_writer *w)
+static void put_body(const struct dhcp_client *c, enum dhcp_type type, struct dhcp_writer *w)
 {
 	if (type == DHCP_DISCOVER) {
 		put_hint(c, w);
-	} else if (type == DHCP_REQUEST && c->state == CLIENT_REQUESTING) {
+	} else if (type == DHCP_REQUEST && c->state == DHCP_CLIENT_REQUESTING) {
 		put_lease(&c->offer, true, true, w);
 	} else if (type == DHCP_REQUEST) {
-		put_lease(&c->lease, c->state == CLIENT_REBOOTING, false, w);
+		put_lease(&c->lease, c->state == DHCP_CLIENT_REBOOTING, false, w);
 	} else if (type == DHCP_RELEASE) {
 		put_lease(&c->lease, false, true, w);
 		dhcp_put(w, DHCP_OPT_CLIENT_ID, c->id, c->id_len);
@@ -80,13 +80,13 @@ static void put_body(const struct client *c, enum dhcp_type type, struct dhcp_wr
 	put_common(c, w);
 }
 
-void client_send(struct client *c, enum dhcp_type type, int64_t now)
+void dhcp_client_send(struct dhcp_client *c, enum dhcp_type type, int64_t now)
 {
 	struct dhcp_head head = {
 		.op = DHCP_BOOTREQUEST, .htype = 1, .hlen = DHCP_MAC, .xid = c->xid
 	};
 	uint8_t bytes[DHCP_BYTES_MAX];
-	struct frame_ends ends;
+	struct dhcp_frame_ends ends;
 	struct dhcp_writer w;
 	int64_t secs = (now - c->began) / 1000;
 	int len;

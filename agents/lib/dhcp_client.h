@@ -21,34 +21,34 @@
 #ifndef ISTHMUS_AGENTS_DHCP_CLIENT_H
 #define ISTHMUS_AGENTS_DHCP_CLIENT_H
 
-#include "frame.h"
-#include "pool.h"
-#include "wire.h"
+#include "../../maps/portarp.h"
+#include "dhcp_frame.h"
+#include "dhcp_wire.h"
 
-#define CLIENT_NEVER	INT64_MAX
-#define CLIENT_DNS	4
-#define CLIENT_DUID_LEN 130 /* RFC 8415, 11.1 */
+#define DHCP_NEVER	INT64_MAX
+#define DHCP_CLIENT_DNS 4
+#define DHCP_DUID_LEN	130 /* RFC 8415, 11.1 */
 
-enum client_state {
-	CLIENT_INIT,
-	CLIENT_SELECTING,
-	CLIENT_REQUESTING,
-	CLIENT_BOUND,
-	CLIENT_RENEWING,
-	CLIENT_REBINDING,
-	CLIENT_REBOOTING,
-	CLIENT_STOPPED,
+enum dhcp_client_state {
+	DHCP_CLIENT_INIT,
+	DHCP_CLIENT_SELECTING,
+	DHCP_CLIENT_REQUESTING,
+	DHCP_CLIENT_BOUND,
+	DHCP_CLIENT_RENEWING,
+	DHCP_CLIENT_REBINDING,
+	DHCP_CLIENT_REBOOTING,
+	DHCP_CLIENT_STOPPED,
 };
 
-const char *client_state_word(enum client_state state);
+const char *dhcp_client_state_word(enum dhcp_client_state state);
 
-struct client_lease {
+struct dhcp_client_lease {
 	uint32_t address, mask, router, server;
 	bool shared;
 	struct portset set; /* of a shared address */
-	struct portarp_range range[POOL_RANGES];
+	struct portarp_range range[DHCP_RANGES];
 	unsigned int ranges;
-	uint32_t dns[CLIENT_DNS];
+	uint32_t dns[DHCP_CLIENT_DNS];
 	unsigned int dns_count;
 	char domain[64];
 	uint32_t seconds;
@@ -57,58 +57,59 @@ struct client_lease {
 	uint8_t server_mac[DHCP_MAC]; /* of the server or of the relay */
 };
 
-struct client_counters {
+struct dhcp_client_counters {
 	uint64_t sent[DHCP_TYPES], received[DHCP_TYPES], ignored;
 };
 
-struct client;
+struct dhcp_client;
 
-struct client_hooks {
+struct dhcp_client_hooks {
 	/* ends: destinations and source address; the rest is the link's. */
-	void (*send)(struct client *client, struct frame_ends *ends, const uint8_t *bytes,
+	void (*send)(struct dhcp_client *client, struct dhcp_frame_ends *ends, const uint8_t *bytes,
 		     size_t len);
 	/* The lease is to be used: first, renewed, or as it was before a restart. */
-	void (*bound)(struct client *client, bool renewed);
-	void (*lost)(struct client *client, const char *why);
+	void (*bound)(struct dhcp_client *client, bool renewed);
+	void (*lost)(struct dhcp_client *client, const char *why);
 	uint32_t (*random)(void);
 };
 
-struct client {
+struct dhcp_client {
 	/* set by the owner */
-	const struct client_hooks *hooks;
+	const struct dhcp_client_hooks *hooks;
 	void *arg;
 	uint8_t mac[DHCP_MAC];
 	uint32_t iaid;
-	uint8_t id[1 + 4 + CLIENT_DUID_LEN]; /* option 61: 255, IAID, DUID */
+	uint8_t id[1 + 4 + DHCP_DUID_LEN]; /* option 61: 255, IAID, DUID */
 	size_t id_len;
 	const char *host_name; /* NULL = not told */
 	uint8_t size_hint;     /* k; 0 = any */
 	unsigned int select_ms;
 	/* its own */
-	enum client_state state;
+	enum dhcp_client_state state;
 	uint32_t xid;
-	int64_t began, next; /* when client_timer() is due */
+	int64_t began, next; /* when dhcp_client_timer() is due */
 	unsigned int tries, naks;
 	bool has_lease, in_use; /* in_use: bound() was told and lost() was not */
 	bool has_offer;
-	struct client_lease lease, offer;
-	struct client_counters counters;
+	struct dhcp_client_lease lease, offer;
+	struct dhcp_client_counters counters;
 };
 
-void client_make_id(struct client *client, uint32_t iaid, const uint8_t *duid, size_t duid_len);
+void dhcp_client_make_id(struct dhcp_client *client, uint32_t iaid, const uint8_t *duid,
+			 size_t duid_len);
 /* INIT-REBOOT if has_lease and it still runs. */
-void client_start(struct client *client, int64_t now);
-void client_timer(struct client *client, int64_t now);
+void dhcp_client_start(struct dhcp_client *client, int64_t now);
+void dhcp_client_timer(struct dhcp_client *client, int64_t now);
 /* from: MAC of the frame. */
-void client_message(struct client *client, const struct dhcp_message *message,
-		    const uint8_t from[DHCP_MAC], int64_t now);
+void dhcp_client_message(struct dhcp_client *client, const struct dhcp_message *message,
+			 const uint8_t from[DHCP_MAC], int64_t now);
 /* Gives the lease back and stops. */
-void client_release(struct client *client, int64_t now);
+void dhcp_client_release(struct dhcp_client *client, int64_t now);
 /* Renews before its time. */
-void client_renew(struct client *client, int64_t now);
+void dhcp_client_renew(struct dhcp_client *client, int64_t now);
 
-/* ---- client_send.c */
+/* ---- dhcp_client_send.c */
 
-void client_send(struct client *client, enum dhcp_type type, int64_t now);
+void dhcp_client_send(struct dhcp_client *client, enum dhcp_type type, int64_t now);
 
 #endif

@@ -11,27 +11,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "wire.h"
+#include "dhcp_wire.h"
 
-#define FRAME_HEAD	(14 + 20 + 8)
-#define FRAME_BYTES_MAX (FRAME_HEAD + DHCP_BYTES_MAX)
-#define FRAME_ANY_IP	0xffffffffu /* 255.255.255.255 */
+#define DHCP_FRAME_HEAD (14 + 20 + 8)
+#define DHCP_FRAME_MAX	(DHCP_FRAME_HEAD + DHCP_BYTES_MAX)
+#define DHCP_ANY_IP	0xffffffffu /* 255.255.255.255 */
 
-struct frame_ends {
+struct dhcp_frame_ends {
 	uint8_t src_mac[DHCP_MAC], dst_mac[DHCP_MAC];
 	uint32_t src, dst; /* host order */
 	uint16_t sport, dport;
 };
 
 /* Bytes of the frame; -EMSGSIZE. */
-int frame_write(const struct frame_ends *ends, const void *message, size_t len,
-		uint8_t frame[FRAME_BYTES_MAX]);
+int dhcp_frame_write(const struct dhcp_frame_ends *ends, const void *message, size_t len,
+		     uint8_t frame[DHCP_FRAME_MAX]);
 /*
  * The DHCP message in a frame. summed: the UDP checksum is to be verified (it is not finished in a
  * frame that has not left this machine). -EBADMSG for what is no whole unfragmented UDP datagram or
  * has a wrong checksum. Outputs untouched on failure.
  */
-int frame_read(const void *frame, size_t len, bool summed, struct frame_ends *ends,
-	       const uint8_t **message, size_t *message_len);
+int dhcp_frame_read(const void *frame, size_t len, bool summed, struct dhcp_frame_ends *ends,
+		    const uint8_t **message, size_t *message_len);
 
 #endif

@@ -21,6 +21,7 @@
 #define DHCP_HEAD	 240  /* fixed part and magic cookie */
 #define DHCP_PLAIN_MAX	 548  /* UDP payload that every client takes (RFC 2131, 2: 576 bytes) */
 #define DHCP_MAC	 6
+#define DHCP_RANGES	 8 /* single ports and ranges beside a set (DHCP_OPT_RANGES) */
 
 enum { DHCP_BOOTREQUEST = 1, DHCP_BOOTREPLY };
 

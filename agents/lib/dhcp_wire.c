@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "wire.h"
+#include "dhcp_wire.h"
 
 #define SNAME_AT     44
 #define SNAME_LEN    64

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "link.h"
+#include "dhcp_link.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
@@ -40,7 +40,7 @@ static int attach_filter(int fd, uint16_t port)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-static int read_device(int fd, struct link *link)
+static int read_device(int fd, struct dhcp_link *link)
 {
 	struct ifreq request;
 
@@ -64,7 +64,7 @@ static int read_device(int fd, struct link *link)
  * The filter comes before the bind, so that nothing else is queued. A client reads before the tc
  * programs of a shared address, which drop what is for port 68 (ETH_P_ALL is where tcpdump reads).
  */
-static int open_packet(struct link *link)
+static int open_packet(struct dhcp_link *link)
 {
 	struct sockaddr_ll address = {
 		.sll_family = AF_PACKET,
@@ -83,9 +83,10 @@ static int open_packet(struct link *link)
 	return bind(link->fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
 }
 
-int link_open(const char *name, uint16_t port, struct link *link, char *error, size_t error_len)
+int dhcp_link_open(const char *name, uint16_t port, struct dhcp_link *link, char *error,
+		   size_t error_len)
 {
-	struct link result = { .fd = -1, .udp = -1, .port = port };
+	struct dhcp_link result = { .fd = -1, .udp = -1, .port = port };
 	int fd, err;
 
 	if (strlen(name) >= sizeof(result.name)) {
@@ -102,14 +103,14 @@ int link_open(const char *name, uint16_t port, struct link *link, char *error, s
 	if (err) {
 		snprintf(error, error_len, "device %s: %s%s", name, strerror(-err),
 			 err == -EPERM ? "; CAP_NET_RAW is needed" : "");
-		link_close(&result);
+		dhcp_link_close(&result);
 		return err;
 	}
 	*link = result;
 	return 0;
 }
 
-int link_open_udp(struct link *link, char *error, size_t error_len)
+int dhcp_link_open_udp(struct dhcp_link *link, char *error, size_t error_len)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(link->port) };
 	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
@@ -133,7 +134,7 @@ int link_open_udp(struct link *link, char *error, size_t error_len)
 	return err;
 }
 
-void link_close(struct link *link)
+void dhcp_link_close(struct dhcp_link *link)
 {
 	if (link->fd >= 0)
 		close(link->fd);
@@ -156,11 +157,11 @@ static bool is_summed(struct msghdr *header)
 	return true;
 }
 
-int link_receive(const struct link *link, uint8_t frame[FRAME_BYTES_MAX], struct frame_ends *ends,
-		 const uint8_t **message)
+int dhcp_link_receive(const struct dhcp_link *link, uint8_t frame[DHCP_FRAME_MAX],
+		      struct dhcp_frame_ends *ends, const uint8_t **message)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
-	struct iovec part = { frame, FRAME_BYTES_MAX };
+	struct iovec part = { frame, DHCP_FRAME_MAX };
 	struct msghdr header = { .msg_iov = &part,
 				 .msg_iovlen = 1,
 				 .msg_control = control,
@@ -171,32 +172,33 @@ int link_receive(const struct link *link, uint8_t frame[FRAME_BYTES_MAX], struct
 	if (len < 0)
 		return errno == EINTR ? -EBADMSG : -errno;
 	if (header.msg_flags & MSG_TRUNC ||
-	    frame_read(frame, len, is_summed(&header), ends, message, &message_len))
+	    dhcp_frame_read(frame, len, is_summed(&header), ends, message, &message_len))
 		return -EBADMSG;
 	return message_len;
 }
 
-int link_send(const struct link *link, struct frame_ends *ends, const void *message, size_t len)
+int dhcp_link_send(const struct dhcp_link *link, struct dhcp_frame_ends *ends, const void *message,
+		   size_t len)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
 				  .sll_protocol = htons(ETH_P_IP),
 				  .sll_ifindex = link->ifindex,
 				  .sll_halen = DHCP_MAC };
-	uint8_t frame[FRAME_BYTES_MAX];
+	uint8_t frame[DHCP_FRAME_MAX];
 	int total;
 
 	memcpy(ends->src_mac, link->mac, DHCP_MAC);
 	ends->sport = link->port;
 	memcpy(to.sll_addr, ends->dst_mac, DHCP_MAC);
-	total = frame_write(ends, message, len, frame);
+	total = dhcp_frame_write(ends, message, len, frame);
 	if (total < 0)
 		return total;
 	return sendto(link->fd, frame, total, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno
 											 : 0;
 }
 
-int link_send_udp(const struct link *link, uint32_t to, uint16_t port, const void *message,
-		  size_t len)
+int dhcp_link_send_udp(const struct dhcp_link *link, uint32_t to, uint16_t port,
+		       const void *message, size_t len)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons(port),
