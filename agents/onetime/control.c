@@ -441,6 +441,7 @@ json_t *control_command(const char *op, const json_t *message, struct ask_error 
 		{ "give", give_command }, { "trace", trace },
 	};
 
+	events_take(arg); /* what was used since the last tick makes room */
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(op, commands[i].op))
 			return commands[i].run(arg, message, why);

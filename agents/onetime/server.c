@@ -230,9 +230,14 @@ static const char *give_new(struct onetime *o, const struct asked *asked,
 static const char *give_one(struct onetime *o, const struct asked *asked,
 			    struct isthmus_addr *address, uint64_t *seconds)
 {
-	bool scarce = is_scarce(o, asked->place);
-	uint32_t most = o->settings.dns_pending / (scarce ? SCARCE_DIVIDES : 1);
+	uint32_t most = o->settings.dns_pending;
+	bool scarce;
 
+	if (is_scarce(o, asked->place) || given_of_client(o, &asked->whose) >= most)
+		events_take(o); /* what was used since the last tick makes room */
+	scarce = is_scarce(o, asked->place);
+	if (scarce)
+		most /= SCARCE_DIVIDES;
 	if (scarce && !asked->proven) {
 		o->counter.dns_scarce++;
 		return "scarce";

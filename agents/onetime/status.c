@@ -105,8 +105,10 @@ json_t *status_json(void *arg)
 {
 	struct onetime *o = arg;
 	unsigned int count;
-	json_t *listeners = places_json(o, &count);
+	json_t *listeners;
 
+	events_take(o); /* what was used since the last tick is not pending */
+	listeners = places_json(o, &count);
 	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "pools", pools_json(o),
 			 "listeners", listeners, "listeners_count", (int)count, "pending",
 			 (int)given_count(o), "eas6", (int)o->ea[0].level, "eas4",
