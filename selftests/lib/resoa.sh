@@ -14,6 +14,7 @@
 #   resoa_client NAME [OPTION...]     namespace NAME, its key, isthmus-resoa with these options; waits
 #   resoa_in NAME cmd...              a command among NAME's exported sockets
 #   resoa_net NAME cmd...             the same without `isthmus-resoa run`: in the daemon's network only
+#   resoa_path NAME                   that network, for nsenter
 # RESOA_SERVER, RESOA_PID[NAME] are the daemons' pids; their logs $TMP/resoad.log, $TMP/NAME.log.
 
 declare -A RESOA_PID=()
@@ -72,11 +73,11 @@ resoa_start() { # NAME [OPTION...]: the daemon (again)
 	wait_for 20 log_has "$1.log" "programs' namespace"
 }
 
-resoa_net() { # NAME cmd...
-	local fd
-	fd=$(sed -n "s/.*programs' namespace: descriptor //p" "$TMP/$1.log" | tail -n 1)
-	nsenter --net="/proc/${RESOA_PID[$1]}/fd/$fd" "${@:2}"
+resoa_path() { # NAME
+	echo "/proc/${RESOA_PID[$1]}/fd/$(sed -n "s/.*programs' namespace: descriptor //p" "$TMP/$1.log" | tail -n 1)"
 }
+
+resoa_net() { nsenter --net="$(resoa_path "$1")" "${@:2}"; } # NAME cmd...
 
 resoa_in() { # NAME cmd...
 	if [ -S "$TMP/$1.sock.run" ]; then
