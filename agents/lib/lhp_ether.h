@@ -27,13 +27,13 @@
 #include <stdint.h>
 
 #include "lhp_ether_key.h"
+#include "lhp_ether_out.h"
 #include "lhp_ether_wire.h"
 #include "lhp_internal.h"
 
 #define ETHER_L2	 14
 #define ETHER_MTU_MIN	 1200 /* what every path is taken to carry */
 #define ETHER_MTU_MAX	 9000
-#define ETHER_BATCH	 64 /* frames of one system call */
 #define ETHER_IN_FLIGHT	 8192
 #define ETHER_SEEN_BITS	 16384	 /* packet numbers that are looked back */
 #define ETHER_WINDOW	 4194304 /* bytes of messages that a receiver keeps out of order */
@@ -253,7 +253,7 @@ struct ether {
 /* ---- lhp_ether_port.c */
 
 struct ether_refused {
-	uint64_t malformed, unknown, forged, replayed, late, handshakes, beyond, dropped;
+	uint64_t malformed, unknown, forged, replayed, late, handshakes, beyond;
 };
 
 struct ether_listener;
@@ -273,12 +273,16 @@ struct ether_port {
 	struct ether *all, *turns;
 	struct ether_listener *listener; /* NULL: none */
 	struct ether_refused refused;
-	uint64_t gone_at; /* when the last GONE was sent */
-	/* Frames to send: sealed, not yet taken by the kernel. */
-	unsigned int out_count;
-	int send_bytes;			  /* of frames, that the kernel keeps */
-	bool full;			  /* the kernel takes nothing now */
-	void *readable, *writable, *soon; /* struct event */
+	uint64_t gone_at;	      /* when the last GONE was sent */
+	struct ether_out *out;	      /* frames to send; NULL in a test */
+	bool full;		      /* it had no room for one */
+	void *readable, *room, *soon; /* struct event */
+	/* Frames are looked for by time, while many come. */
+	bool by_time;
+	int pause_fd;
+	void *paused;	    /* struct event */
+	uint64_t busy_from; /* since when busy_count frames have come */
+	unsigned int busy_count;
 	struct ether_io *io;
 	/* What a test puts in the place of clock and socket; NULL: these. */
 	uint64_t (*clock)(struct ether_port *port);
@@ -290,7 +294,7 @@ struct ether_port *ether_port_open(struct event_base *base, const char *device, 
 struct ether_port *ether_port_new(unsigned int mtu); /* without a socket */
 void ether_port_release(struct ether_port *port);
 uint64_t ether_port_clock(struct ether_port *port); /* sets `now` */
-/* Room for one more frame behind an Ethernet header to `to`; NULL: the kernel is full. */
+/* Room for one more frame behind an Ethernet header to `to`; NULL: none, until full is false. */
 uint8_t *ether_port_frame(struct ether_port *port, const uint8_t to[ETHER_MAC_BYTES]);
 void ether_port_commit(struct ether_port *port, size_t len); /* of what follows that header */
 void ether_port_flush(struct ether_port *port);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The packet socket of a device. Frames come and go by up to ETHER_BATCH with one system call, and
- * what they make due (an ACK, more packets) is done once for all of them.
+ * The packet socket of a device. Frames come by up to ETHER_BATCH with one system call, and what
+ * they make due (an ACK, more packets) is done once for all of them; lhp_ether_out.c sends them.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -9,15 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/sockios.h>
 
 #include <event2/event.h>
 #include <openssl/rand.h>
@@ -28,11 +29,17 @@
 #define SEND_BYTES    (2 << 20)
 #define ROUNDS	      4 /* batches until others of the loop have their turn */
 
+/* From so many frames in so many us on, frames are waited for by time: see look_by_time(). */
+#define BUSY_FRAMES 32
+#define BUSY_US	    1000
+#define PAUSE_NS    100000
+
 struct ether_io {
 	size_t frame_bytes;
-	struct mmsghdr in[ETHER_BATCH], out[ETHER_BATCH];
-	struct iovec in_part[ETHER_BATCH], out_part[ETHER_BATCH];
-	uint8_t *in_bytes, *out_bytes;
+	struct mmsghdr in[ETHER_BATCH];
+	struct iovec in_part[ETHER_BATCH];
+	uint8_t *in_bytes;
+	uint8_t *one; /* to send, where a test takes the socket's place */
 };
 
 uint64_t ether_port_clock(struct ether_port *port)
@@ -93,20 +100,15 @@ void ether_port_remove(struct ether_port *port, struct ether *ether)
 
 /* ---- sending */
 
-static uint8_t *out_frame(struct ether_port *port, unsigned int i)
-{
-	return port->io->out_bytes + i * port->io->frame_bytes;
-}
-
 uint8_t *ether_port_frame(struct ether_port *port, const uint8_t to[ETHER_MAC_BYTES])
 {
-	uint8_t *frame;
+	uint8_t *frame = port->out ? ether_out_frame(port->out) : port->io->one;
 
-	if (port->out_count == ETHER_BATCH)
-		ether_port_flush(port);
-	if (port->out_count == ETHER_BATCH || port->full)
+	if (!frame) {
+		port->full = true;
+		ether_out_flush(port->out);
 		return NULL;
-	frame = out_frame(port, port->out_count);
+	}
 	memcpy(frame, to, ETHER_MAC_BYTES);
 	memcpy(frame + ETHER_MAC_BYTES, port->mac, ETHER_MAC_BYTES);
 	put16(frame + 2 * ETHER_MAC_BYTES, port->ethertype);
@@ -115,76 +117,31 @@ uint8_t *ether_port_frame(struct ether_port *port, const uint8_t to[ETHER_MAC_BY
 
 void ether_port_commit(struct ether_port *port, size_t len)
 {
-	port->io->out_part[port->out_count++].iov_len = ETHER_L2 + len;
-}
-
-static void transmit(struct ether_port *port)
-{
-	for (unsigned int i = 0; i < port->out_count; i++)
-		port->transmit(port, out_frame(port, i), port->io->out_part[i].iov_len);
-	port->out_count = 0;
-}
-
-/* The frames from `first` on are the next that go; those before were taken. */
-static void keep_from(struct ether_port *port, unsigned int first)
-{
-	for (unsigned int i = first; i < port->out_count && first; i++) {
-		memcpy(out_frame(port, i - first), out_frame(port, i),
-		       port->io->out_part[i].iov_len);
-		port->io->out_part[i - first].iov_len = port->io->out_part[i].iov_len;
+	if (!port->out) {
+		port->transmit(port, port->io->one, ETHER_L2 + len);
+		return;
 	}
-	port->out_count -= first;
-}
-
-/* sendmmsg() does not tell why it stopped: the socket's memory is full, or a queue was, and then
- * that frame is lost. Sent again at once it would only take another flow's place. */
-static bool is_full(const struct ether_port *port)
-{
-	int waits = 0;
-
-	return !ioctl(port->fd, SIOCOUTQ, &waits) && waits >= port->send_bytes;
+	ether_out_commit(port->out, ETHER_L2 + len);
+	if (ether_out_kept(port->out) == ETHER_BATCH)
+		ether_out_flush(port->out);
 }
 
 void ether_port_flush(struct ether_port *port)
 {
-	unsigned int done = 0;
-
-	if (port->transmit) {
-		transmit(port);
-		return;
-	}
-	while (done < port->out_count && !port->full) {
-		int sent = sendmmsg(port->fd, port->io->out + done, port->out_count - done,
-				    MSG_DONTWAIT);
-
-		if (sent > 0) {
-			done += (unsigned int)sent;
-			if (done < port->out_count && !is_full(port)) {
-				port->refused.dropped++;
-				done++;
-			}
-		} else if (errno == EAGAIN) {
-			port->full = true;
-			event_add(port->writable, NULL);
-		} else if (errno != EINTR) {
-			/* A queue that is full, a device that is down: lost, as on the way. */
-			port->refused.dropped++;
-			done++;
-		}
-	}
-	keep_from(port, done);
+	if (port->out)
+		ether_out_flush(port->out);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
+static void on_room(evutil_socket_t fd, short what, void *arg)
 {
 	struct ether_port *port = arg;
+	eventfd_t count;
 
-	(void)fd;
 	(void)what;
+	eventfd_read(fd, &count);
 	port->full = false;
 	port->users++;
 	ether_port_clock(port);
-	ether_port_flush(port);
 	for (struct ether *ether = port->all; ether && !port->full; ether = ether->next_all)
 		ether_later(ether);
 	ether_port_turns(port);
@@ -284,6 +241,57 @@ static int take_batch(struct ether_port *port)
 	return count;
 }
 
+static unsigned int take_batches(struct ether_port *port)
+{
+	unsigned int taken = 0;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		int count = take_batch(port);
+
+		taken += count > 0 ? (unsigned int)count : 0;
+		if (count < ETHER_BATCH)
+			break;
+	}
+	return taken;
+}
+
+/* Many frames come: so many in the last time span. */
+static bool is_busy(struct ether_port *port, unsigned int taken)
+{
+	bool busy;
+
+	port->busy_count += taken;
+	if (port->now - port->busy_from < BUSY_US)
+		return false;
+	busy = port->busy_count >= BUSY_FRAMES * (port->now - port->busy_from) / BUSY_US;
+	port->busy_from = port->now;
+	port->busy_count = 0;
+	return busy;
+}
+
+/*
+ * Waking up for each few frames costs both ends more than the frames do: the sender wakes, on its
+ * own time, who then finds what has come so far and sleeps again. Where many come they are looked
+ * for every PAUSE_NS instead, as a network card moderates its interrupts.
+ */
+static void look_by_time(struct ether_port *port, bool begins)
+{
+	const struct itimerspec pause = { .it_interval.tv_nsec = PAUSE_NS,
+					  .it_value.tv_nsec = PAUSE_NS };
+
+	if (port->pause_fd < 0 || port->by_time == begins)
+		return;
+	port->by_time = begins;
+	if (begins) {
+		event_del(port->readable);
+		event_add(port->paused, NULL);
+		timerfd_settime(port->pause_fd, 0, &pause, NULL);
+	} else {
+		event_del(port->paused);
+		event_add(port->readable, NULL);
+	}
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct ether_port *port = arg;
@@ -291,8 +299,23 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	port->users++;
-	for (int i = 0; i < ROUNDS && take_batch(port) == ETHER_BATCH; i++)
-		;
+	if (is_busy(port, take_batches(port)))
+		look_by_time(port, true);
+	ether_port_release(port);
+}
+
+static void on_pause(evutil_socket_t fd, short what, void *arg)
+{
+	struct ether_port *port = arg;
+	uint64_t ticks;
+
+	(void)what;
+	port->users++;
+	if (read(fd, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
+		look_by_time(port, false);
+	port->busy_count += take_batches(port);
+	if (port->now - port->busy_from >= BUSY_US && !is_busy(port, 0))
+		look_by_time(port, false);
 	ether_port_release(port);
 }
 
@@ -349,9 +372,6 @@ static void io_init(struct ether_port *port)
 						 io->frame_bytes };
 		io->in[i].msg_hdr.msg_iov = &io->in_part[i];
 		io->in[i].msg_hdr.msg_iovlen = 1;
-		io->out_part[i].iov_base = io->out_bytes + (size_t)i * io->frame_bytes;
-		io->out[i].msg_hdr.msg_iov = &io->out_part[i];
-		io->out[i].msg_hdr.msg_iovlen = 1;
 	}
 }
 
@@ -361,7 +381,7 @@ struct ether_port *ether_port_new(unsigned int mtu)
 
 	if (!port)
 		return NULL;
-	port->fd = -1;
+	port->fd = port->pause_fd = -1;
 	port->users = 1;
 	port->mtu = mtu < ETHER_MTU_MAX ? mtu : ETHER_MTU_MAX;
 	port->by_id_size = 256;
@@ -370,9 +390,9 @@ struct ether_port *ether_port_new(unsigned int mtu)
 	if (port->io) {
 		port->io->frame_bytes = (ETHER_L2 + port->mtu + 127) / 64 * 64;
 		port->io->in_bytes = calloc(ETHER_BATCH, port->io->frame_bytes);
-		port->io->out_bytes = calloc(ETHER_BATCH, port->io->frame_bytes);
+		port->io->one = calloc(1, port->io->frame_bytes);
 	}
-	if (port->by_id && port->io && port->io->in_bytes && port->io->out_bytes) {
+	if (port->by_id && port->io && port->io->in_bytes && port->io->one) {
 		io_init(port);
 		return port;
 	}
@@ -386,15 +406,20 @@ void ether_port_release(struct ether_port *port)
 		return;
 	if (port->readable)
 		event_free(port->readable);
-	if (port->writable)
-		event_free(port->writable);
+	if (port->room)
+		event_free(port->room);
 	if (port->soon)
 		event_free(port->soon);
+	if (port->paused)
+		event_free(port->paused);
+	ether_out_free(port->out);
 	if (port->fd >= 0)
 		close(port->fd);
+	if (port->pause_fd >= 0)
+		close(port->pause_fd);
 	if (port->io) {
 		free(port->io->in_bytes);
-		free(port->io->out_bytes);
+		free(port->io->one);
 	}
 	free(port->io);
 	free(port->by_id);
@@ -466,13 +491,19 @@ static int attach(struct ether_port *port, struct event_base *base, int fd)
 	err = ether_port_filter(port, 0);
 	if (err)
 		return err;
-	port->send_bytes = set_buffers(fd);
+	port->out = ether_out_new(fd, port->io->frame_bytes, set_buffers(fd));
+	if (!port->out)
+		return -ENOMEM;
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
 		return -errno;
 	port->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, port);
-	port->writable = event_new(base, fd, EV_WRITE, on_writable, port);
+	port->room =
+		event_new(base, ether_out_room_fd(port->out), EV_READ | EV_PERSIST, on_room, port);
 	port->soon = event_new(base, -1, 0, on_soon, port);
-	if (!port->readable || !port->writable || !port->soon || event_add(port->readable, NULL))
+	port->pause_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	port->paused = event_new(base, port->pause_fd, EV_READ | EV_PERSIST, on_pause, port);
+	if (!port->readable || !port->room || !port->soon || !port->paused || port->pause_fd < 0 ||
+	    event_add(port->readable, NULL) || event_add(port->room, NULL))
 		return -ENOMEM;
 	ether_port_clock(port);
 	return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* link: agents/lib/lhp.c agents/lib/lhp_key.c agents/lib/conf.c agents/lib/lhp_ether.c */
-/* link: agents/lib/lhp_ether_port.c agents/lib/lhp_ether_accept.c */
+/* link: agents/lib/lhp_ether_port.c agents/lib/lhp_ether_out.c agents/lib/lhp_ether_accept.c */
 /* link: agents/lib/lhp_ether_connect.c agents/lib/lhp_ether_key.c */
 /* link: agents/lib/lhp_ether_shake.c agents/lib/lhp_ether_frame.c */
 /* link: agents/lib/lhp_ether_send.c agents/lib/lhp_ether_ack.c */

@@ -29,7 +29,7 @@ by_tls() { in_client tls "$@"; }
 
 offload() { # on|off
 	local place
-	for place in c1:eth0 wire:c1 wire:server server:lhp0 server:eth0 peer:eth0 socks:eth0 server:lan-socks; do
+	for place in c1:eth0 wire:c1 wire:server server:lhp0 server:eth0 peer:eth0 socks:eth0 wire:socks; do
 		in_ns "${place%:*}" ethtool -K "${place#*:}" tso "$1" gso "$1" gro "$1"
 	done
 } >/dev/null 2>&1

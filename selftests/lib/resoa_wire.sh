@@ -6,8 +6,9 @@
 #
 #   c1 eth0 (no address) ─┐
 #   c2 eth0 (no address) ─┼─ wire ── lhp0 server eth0 192.0.2.1 ────────── eth0 peer 192.0.2.2
-#   c3 eth0 (no address) ─┘          │ lan0 10.77.0.1: danted :1080, microsocks :1081, NAT
-#   socks 10.77.0.2, nat 10.77.0.3 ──┘
+#   c3 eth0 (no address) ─┤          10.77.0.1: danted :1080, microsocks :1081, NAT
+#   socks 10.77.0.2 ──────┤
+#   nat 10.77.0.3 ────────┘
 #
 #   wire_up; wire_server LISTEN...; wire_client NAME PLACE; in_client NAME cmd...
 #   compared_up; by_dante, by_microsocks, by_nat cmd...
@@ -62,13 +63,13 @@ in_client() { isthmus-resoa run --control "$TMP/$1.sock" -- "${@:2}"; } # NAME c
 
 compared_host() { # NAME ADDRESS
 	net_ns "$1"
-	net_link "$1" eth0 "$2/24" server "lan-$1" -
-	in_ns server ip link set "lan-$1" master lan0
+	wire_plug "$1" eth0
+	net_addresses "$1" eth0 "$2/24"
 }
 
+# On the clients' own wire: the ways to be compared are of the same length.
 compared_up() {
-	in_ns server ip link add lan0 type bridge
-	net_addresses server lan0 10.77.0.1/24
+	net_addresses server lhp0 10.77.0.1/24
 	compared_host socks 10.77.0.2
 	compared_host nat 10.77.0.3
 	net_route nat default 10.77.0.1
