@@ -120,15 +120,14 @@ static __always_inline __u32 listen_backlog(struct bpf_sock_ops *ops)
 	return tcp ? tcp_base(tcp)->sk_max_ack_backlog : 0;
 }
 
-/* Of a socket that listens no more. Those that it has accepted are called for, too, once. */
+/* Of a socket that listens no more. Those that it has accepted are called for, too: the flags are
+ * one for all programs of a socket, so they are left as they are. */
 static __always_inline void unlisten_tell(struct bpf_sock_ops *ops)
 {
 	struct resoa_event *event;
 
-	if (ops->args[0] != BPF_TCP_LISTEN) {
-		bpf_sock_ops_cb_flags_set(ops, 0);
+	if (ops->args[0] != BPF_TCP_LISTEN)
 		return;
-	}
 	event = event_begin(RESOA_EVENT_UNLISTEN);
 	if (!event)
 		return;
@@ -144,12 +143,16 @@ static __always_inline void listen_tell(struct bpf_sock_ops *ops)
 {
 	struct resoa_event *event;
 
-	if (ops->op == BPF_SOCK_OPS_STATE_CB)
-		unlisten_tell(ops);
-	if (ops->op != BPF_SOCK_OPS_TCP_LISTEN_CB || !is_client(bpf_get_netns_cookie(ops)))
+	if (ops->op != BPF_SOCK_OPS_STATE_CB && ops->op != BPF_SOCK_OPS_TCP_LISTEN_CB)
 		return;
+	if (!is_client(bpf_get_netns_cookie(ops)))
+		return;
+	if (ops->op == BPF_SOCK_OPS_STATE_CB) {
+		unlisten_tell(ops);
+		return;
+	}
 	note(RESOA_LISTEN);
-	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	event = event_begin(RESOA_EVENT_LISTEN);
 	if (!event)
 		return;
