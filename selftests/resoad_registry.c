@@ -157,8 +157,19 @@ static void test_one_to_one(void **state)
 	(void)state;
 	assert_true(registry_find(registry, "a")->own[0] && registry_find(registry, "a")->own[1]);
 	assert_true(b->dhcp && b->own[0] && !b->own[1]);
+	assert_false(client_shares(b, 0) || client_shares(b, 1));
 	assert_int_equal(b->mac[5], 11);
 	registry_free(registry);
+	/* Each has IPv4 alone: there is no IPv6 of which they could use one port. */
+	registry_free(good("[client a]\n" KEY "mode = 1-to-1\naddress = 192.0.2.9\n[client b]\n" KEY
+			   "mode = 1-to-1\naddress = 192.0.2.10\n"));
+	bad("[client a]\n" KEY "mode = mixed\naddress = 192.0.2.9\nports = 1-9\n[client b]\n" KEY
+	    "mode = mixed\naddress = 192.0.2.10\nports = 1-9\n",
+	    7, "ports that overlap");
+	bad("[client a]\n" KEY
+	    "mode = 1-to-1\naddress = dhcp\nmac = 02:00:00:00:00:0b\n[client b]\n" KEY
+	    "mode = 1-to-1\naddress = dhcp\nmac = 02:00:00:00:00:0b\n",
+	    7, "one mac");
 	bad("[client a]\n" KEY "mode = 1-to-1\n", 2, "has no address");
 	bad("[client a]\n" KEY "mode = 1-to-1\naddress = dhcp\n", 2, "needs a mac");
 	bad("[client a]\n" KEY "address = dhcp\nmac = 02:00:00:00:00:0b\n", 2, "dhcp is for");

@@ -172,10 +172,12 @@ static void read_files(struct exports *exports)
 
 const struct isthmus_addr *export_address(const struct client *client, uint8_t family)
 {
+	const struct client_conf *conf = client->conf;
 	int i = family == 6;
 
-	return is_any(&client->conf->address[i]) ? &client->resoad->exports->address[i]
-						 : &client->conf->address[i];
+	if (!is_any(&conf->address[i]) || !client_shares(conf, i))
+		return &conf->address[i];
+	return &client->resoad->exports->address[i];
 }
 
 const struct isthmus_addr *export_resolver(const struct resoad *resoad)
@@ -208,7 +210,8 @@ static json_t *addresses_json(const struct exports *exports, const struct client
 	return array;
 }
 
-static json_t *routes_json(const struct exports *exports)
+/* Of a family without an address nothing can be reached, as on a host that has none. */
+static json_t *routes_json(const struct exports *exports, const struct client *client)
 {
 	json_t *array = json_array();
 	char address[ADDRESS_TEXT_LEN], text[ADDRESS_TEXT_LEN + 8];
@@ -217,6 +220,8 @@ static json_t *routes_json(const struct exports *exports)
 		const struct route *route = &exports->network.route[i];
 		json_t *object;
 
+		if (is_any(export_address(client, address_is_v4(&route->to.address) ? 4 : 6)))
+			continue;
 		address_text(&route->to.address, address);
 		snprintf(text, sizeof(text), "%s/%u", address, plain_bits(&route->to));
 		object = json_pack("{s:s}", "to", text);
@@ -243,11 +248,12 @@ json_t *export_registered(struct resoad *resoad, struct client *client)
 
 	return json_pack("{s:i, s:s, s:o, s:o, s:i, s:[i,i], s:o, s:b, s:{s:i, s:I, s:I}, s:O}",
 			 "version", EP_VERSION, "name", conf->identity.name, "addresses",
-			 addresses_json(exports, client), "routes", routes_json(exports), "mtu",
-			 (int)exports->mtu, "ports", (int)conf->port_low, (int)conf->port_high,
-			 "granted", granted_json(conf), "any_port", (int)conf->any_port, "limits",
-			 "sockets", (int)conf->sockets, "rate", (json_int_t)conf->rate, "bytes",
-			 (json_int_t)conf->bytes, "files", exports->files);
+			 addresses_json(exports, client), "routes", routes_json(exports, client),
+			 "mtu", (int)exports->mtu, "ports", (int)conf->port_low,
+			 (int)conf->port_high, "granted", granted_json(conf), "any_port",
+			 (int)conf->any_port, "limits", "sockets", (int)conf->sockets, "rate",
+			 (json_int_t)conf->rate, "bytes", (json_int_t)conf->bytes, "files",
+			 exports->files);
 }
 
 /* ---- changes */

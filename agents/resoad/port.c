@@ -116,7 +116,7 @@ static bool is_anothers(const struct client *client, uint8_t family, uint16_t po
 	if (port >= settings->port_low && port <= settings->port_high)
 		return true;
 	for (unsigned int i = 0; (other = registry_get(registry, i)); i++)
-		if (other != client->conf && !other->own[family == 6] &&
+		if (other != client->conf && client_shares(other, family == 6) &&
 		    (is_granted(other, port) ||
 		     (port >= other->port_low && port <= other->port_high)))
 			return true;

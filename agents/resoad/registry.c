@@ -126,6 +126,7 @@ static int check_modes(struct reading *r, struct entry *e)
 	if (!e->conf.has_key)
 		return registry_fail(r, "client '%s' has neither key nor key-file",
 				     e->conf.identity.name);
+	e->conf.alone = e->one_to_one;
 	for (int i = 0; i < 2; i++)
 		e->conf.own[i] = (e->one_to_one || e->mixed) &&
 				 (!is_any(&e->conf.address[i]) || (!i && e->conf.dhcp));
@@ -174,8 +175,8 @@ static int give_blocks(struct reading *r)
 static bool share_address(const struct client_conf *a, const struct client_conf *b)
 {
 	for (int i = 0; i < 2; i++)
-		if (address_equal(&a->address[i], &b->address[i]) &&
-		    !(i == 0 && (a->dhcp || b->dhcp)))
+		if (client_shares(a, i) && client_shares(b, i) &&
+		    address_equal(&a->address[i], &b->address[i]))
 			return true;
 	return false;
 }
@@ -193,6 +194,9 @@ static int check_two(struct reading *r, const struct entry *a, const struct entr
 	const struct client_conf *x = &a->conf, *y = &b->conf;
 
 	r->line = b->line;
+	if (x->dhcp && y->dhcp && !memcmp(x->mac, y->mac, sizeof(x->mac)))
+		return registry_fail(r, "clients '%s' and '%s' have one mac", x->identity.name,
+				     y->identity.name);
 	for (int i = 0; i < 2; i++)
 		if ((x->own[i] || y->own[i]) && !is_any(&y->address[i]) &&
 		    address_equal(&x->address[i], &y->address[i]))

@@ -43,6 +43,7 @@ struct client_conf {
 	struct lhp_identity identity;
 	struct isthmus_addr address[2]; /* IPv4 mapped, IPv6; all zero = the server's own */
 	bool own[2];			/* 1-to-1: nobody else's; all its ports are the client's */
+	bool alone;			/* 1-to-1: has no share of what others share */
 	bool has_key;
 	bool dhcp; /* 1-to-1, IPv4 address by DHCP for `mac` */
 	uint8_t mac[6];
@@ -56,6 +57,12 @@ struct client_conf {
 	struct rule rules[REGISTRY_RULES];
 	unsigned int rule_count; /* first match; none = allowed */
 };
+
+/* An address that the server's clients have in common; i: 0 IPv4, 1 IPv6. */
+static inline bool client_shares(const struct client_conf *conf, int i)
+{
+	return !conf->own[i] && !conf->alone;
+}
 
 struct registry;
 struct registry *registry_read(const char *path, const struct settings *settings, char *error,

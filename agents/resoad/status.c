@@ -108,12 +108,14 @@ static void client_figures(json_t *object, const struct client *client)
 
 static json_t *client_json(const struct resoad *resoad, const struct client_conf *conf)
 {
-	static const char *const modes[] = { "n-to-1", "mixed", "1-to-1" };
+	const char *mode = conf->alone			  ? "1-to-1"
+			   : conf->own[0] || conf->own[1] ? "mixed"
+							  : "n-to-1";
 	const struct client *client = find_client(resoad, conf);
-	json_t *object = json_pack("{s:s, s:s, s:[i,i], s:i, s:b}", "name", conf->identity.name,
-				   "mode", modes[conf->own[0] + conf->own[1]], "ports",
-				   (int)conf->port_low, (int)conf->port_high, "limit",
-				   (int)conf->sockets, "registered", (int)(client != NULL));
+	json_t *object =
+		json_pack("{s:s, s:s, s:[i,i], s:i, s:b}", "name", conf->identity.name, "mode",
+			  mode, "ports", (int)conf->port_low, (int)conf->port_high, "limit",
+			  (int)conf->sockets, "registered", (int)(client != NULL));
 
 	if (client)
 		client_figures(object, client);
