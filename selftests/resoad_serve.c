@@ -154,6 +154,47 @@ static void test_bind_then_listen(void **state)
 	assert_int_equal(rc_bind(&alice, next++, IPPROTO_TCP, "0.0.0.0", 91), 0);
 }
 
+/* A program that wants IPv4 and IPv6 gets what there is. */
+static int alone_start(void **state)
+{
+	(void)state;
+	rc_server_start(&server,
+			"[client alice]\n" KEY_ALICE "mode = 1-to-1\naddress = " RC_LOCAL4 "\n",
+			NULL);
+	assert_true(rc_open(&alice, &server, "alice"));
+	return 0;
+}
+
+static int alone_end(void **state)
+{
+	(void)state;
+	rc_close(&alice);
+	rc_server_stop(&server, SIGTERM);
+	return 0;
+}
+
+static void test_one_family(void **state)
+{
+	uint32_t six = next++, four = next++, listener = next++;
+	int fd;
+
+	(void)state;
+	assert_null(strstr(alice.registered, "2001:db8"));
+	assert_int_equal(rc_bind(&alice, six, IPPROTO_TCP, "::", 80), 0);
+	assert_int_equal(rc_bind(&alice, four, IPPROTO_TCP, "0.0.0.0", 80), 0);
+	assert_int_equal(rc_listen(&alice, listener, "::", 80, 5), 0);
+	fd = rc_dial(RC_LOCAL4, 80);
+	assert_true(fd >= 0);
+	incoming(&alice, listener);
+	assert_int_equal(rc_dial(RC_LOCAL6, 80), -ECONNREFUSED);
+	close(fd);
+	rc_say(&alice, six, EP_CLOSE, 0);
+	rc_say(&alice, four, EP_CLOSE, 0);
+	rc_say(&alice, listener, EP_CLOSE, 0);
+	rc_run(&alice, 50);
+	assert_int_equal(rc_connect(&alice, next++, "::", 0, RC_LOCAL6, 7000), EAFNOSUPPORT);
+}
+
 static void test_bind_then_connect(void **state)
 {
 	uint32_t bound = next++, id = next++;
@@ -287,6 +328,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_listen_early, pair_start, pair_end),
 		cmocka_unit_test_setup_teardown(test_port_conflicts, pair_start, pair_end),
 		cmocka_unit_test_setup_teardown(test_bind_then_listen, pair_start, pair_end),
+		cmocka_unit_test_setup_teardown(test_one_family, alone_start, alone_end),
 		cmocka_unit_test_setup_teardown(test_bind_then_connect, pair_start, pair_end),
 		cmocka_unit_test_setup_teardown(test_socket_limit, pair_start, pair_end),
 		cmocka_unit_test_setup_teardown(test_accept_at_limit, pair_start, pair_end),

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include "../lib/datagram.h"
 #include "resoad.h"
 
 static int bind_here(struct sock *sock)
@@ -34,6 +35,11 @@ static int take(struct sock *sock, const struct ep_message *message)
 {
 	int err = policy_local(sock->client, &message->name, &sock->local);
 
+	/* All addresses of a family that has none: nobody can have the port of them either. */
+	if (err == -EAFNOSUPPORT && ep_name_is_any(&message->name)) {
+		sock->local = message->name;
+		return 0;
+	}
 	if (err)
 		return err;
 	sock->family = sock->local.family;
