@@ -343,6 +343,96 @@ static void test_nak_and_release(void **state)
 	assert_int_equal(c.state, DHCP_CLIENT_STOPPED);
 }
 
+static void assert_proxy_request(uint32_t ciaddr, bool requested)
+{
+	uint32_t value;
+
+	assert_int_equal(sent.message.type, DHCP_REQUEST);
+	assert_int_equal(sent.message.head.ciaddr, ciaddr);
+	assert_int_equal(sent.message.head.flags, ciaddr ? 0 : DHCP_FLAG_BROADCAST);
+	assert_int_equal(dhcp_get_u32(&sent.message, DHCP_OPT_REQUESTED, &value), requested);
+	assert_true(!requested || value == OURS);
+}
+
+static void start_proxy(struct dhcp_client *c)
+{
+	start(c);
+	c->proxy = c->whole = true;
+	dhcp_client_make_mac_id(c);
+	dhcp_client_start(c, 0);
+	dhcp_client_timer(c, 1000);
+}
+
+/* For another station, and its whole address. */
+static void test_proxy(void **state)
+{
+	struct answer whole = good, shared = good;
+	struct dhcp_client c;
+	const uint8_t *id;
+	uint32_t value;
+	size_t len;
+
+	(void)state;
+	whole.psid = -1;
+	start_proxy(&c);
+	assert_broadcast();
+	assert_int_equal(sent.message.head.flags, DHCP_FLAG_BROADCAST);
+	id = dhcp_get(&sent.message, DHCP_OPT_CLIENT_ID, &len);
+	assert_int_equal(len, 7);
+	assert_memory_equal(id, "\1\2\0\0\0\0\1", 7);
+	assert_false(dhcp_asks(&sent.message, DHCP_OPT_PORTPARAMS));
+	assert_false(dhcp_asks(&sent.message, DHCP_OPT_RANGES));
+	assert_true(dhcp_asks(&sent.message, DHCP_OPT_T2));
+	answer(&c, &shared, 1000);
+	assert_int_equal(c.state, DHCP_CLIENT_SELECTING);
+	answer(&c, &whole, 1000);
+	assert_broadcast();
+	assert_proxy_request(0, true);
+	whole.type = DHCP_ACK;
+	answer(&c, &whole, 2000);
+	assert_int_equal(told.bound, 1);
+	dhcp_client_timer(&c, 52000); /* T1: as RFC 2131 has it */
+	assert_int_equal(c.state, DHCP_CLIENT_RENEWING);
+	assert_int_equal(sent.ends.src, OURS);
+	assert_int_equal(sent.ends.dst, SERVER);
+	assert_proxy_request(OURS, false);
+	dhcp_client_timer(&c, 90000); /* T2: an answer to `ciaddr` might go to the station */
+	assert_int_equal(c.state, DHCP_CLIENT_REBINDING);
+	assert_broadcast();
+	assert_proxy_request(0, true);
+	assert_false(dhcp_get_u32(&sent.message, DHCP_OPT_SERVER, &value));
+	answer(&c, &whole, 91000);
+	assert_int_equal(told.renewed, 1);
+	dhcp_client_release(&c, 92000);
+	assert_int_equal(sent.message.head.ciaddr, OURS);
+	assert_int_equal(sent.message.head.flags, 0);
+}
+
+static void test_decline(void **state)
+{
+	struct dhcp_client c;
+	unsigned int count;
+	uint32_t value;
+
+	(void)state;
+	bind_client(&c);
+	dhcp_client_decline(&c, 0);
+	assert_int_equal(sent.message.type, DHCP_DECLINE);
+	assert_broadcast();
+	assert_int_equal(sent.message.head.ciaddr, 0);
+	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_REQUESTED, &value) && value == OURS);
+	assert_true(dhcp_get_u32(&sent.message, DHCP_OPT_SERVER, &value) && value == SERVER);
+	assert_true(dhcp_has(&sent.message, DHCP_OPT_CLIENT_ID));
+	assert_false(dhcp_has(&sent.message, DHCP_OPT_PARAMETERS)); /* RFC 2131, table 5 */
+	assert_int_equal(told.lost, 0);
+	count = sent.count;
+	dhcp_client_timer(&c, 9999); /* 3.1, 5: ten seconds */
+	assert_int_equal(sent.count, count);
+	dhcp_client_timer(&c, 10000);
+	assert_int_equal(sent.message.type, DHCP_DISCOVER);
+	assert_false(dhcp_get_u32(&sent.message, DHCP_OPT_REQUESTED, &value));
+}
+
 /* INIT-REBOOT; without any answer the lease is used while it runs (RFC 2131, 3.2). */
 static void test_reboot(void **state)
 {
@@ -394,7 +484,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_discover),	cmocka_unit_test(test_selecting),
 		cmocka_unit_test(test_believes),	cmocka_unit_test(test_renew),
-		cmocka_unit_test(test_nak_and_release), cmocka_unit_test(test_reboot),
+		cmocka_unit_test(test_nak_and_release), cmocka_unit_test(test_proxy),
+		cmocka_unit_test(test_decline),		cmocka_unit_test(test_reboot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -307,6 +307,12 @@ static void test_reload(void **state)
 	rc_run(&alice, 100);
 	rc_run(&bob, 20);
 	assert_non_null(bob.lhp); /* a file with a mistake changes nothing */
+	/* Nor one that the server has no right for any more. */
+	rc_server_rewrite(&server, "[client alice]\n" KEY_ALICE "[client carol]\n" KEY_BOB
+				   "mode = 1-to-1\naddress = dhcp\nmac = 02:00:00:00:00:0b\n");
+	rc_run(&alice, 100);
+	rc_run(&bob, 20);
+	assert_non_null(bob.lhp);
 	rc_server_rewrite(&server, "[client alice]\n" KEY_ALICE "[client carol]\n" KEY_BOB);
 	rc_run(&alice, 100);
 	rc_run(&bob, 20);

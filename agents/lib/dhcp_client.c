@@ -9,7 +9,7 @@
 #define REQUEST_TRIES 4
 #define REBOOT_TRIES  3	    /* then the lease is used as it is (4.3.2, 3.2) */
 #define RENEW_MIN_MS  60000 /* 4.4.5 */
-#define NAK_PAUSE_MS  10000 /* after a second refusal */
+#define NAK_PAUSE_MS  10000 /* after a second refusal; after DECLINE (3.1, 5) */
 #define SECONDS_MIN   4	    /* a shorter lease is no lease */
 #define FOREVER	      0xffffffffu
 
@@ -31,6 +31,13 @@ void dhcp_client_make_id(struct dhcp_client *c, uint32_t iaid, const uint8_t *du
 		duid_len = DHCP_DUID_LEN;
 	memcpy(c->id + 5, duid, duid_len);
 	c->id_len = 5 + duid_len;
+}
+
+void dhcp_client_make_mac_id(struct dhcp_client *c)
+{
+	c->id[0] = 1;
+	memcpy(c->id + 1, c->mac, DHCP_MAC);
+	c->id_len = 1 + DHCP_MAC;
 }
 
 /* ---- time */
@@ -363,7 +370,7 @@ void dhcp_client_message(struct dhcp_client *c, const struct dhcp_message *m,
 		on_nak(c, m, now);
 	else if (m->type != DHCP_OFFER && m->type != DHCP_ACK)
 		c->counters.ignored++;
-	else if (!read_lease(m, from, now, &lease))
+	else if (!read_lease(m, from, now, &lease) || (c->whole && lease.shared))
 		c->counters.ignored++;
 	else if (m->type == DHCP_OFFER)
 		on_offer(c, &lease, now);
@@ -401,6 +408,15 @@ void dhcp_client_release(struct dhcp_client *c, int64_t now)
 	c->has_lease = false;
 	c->state = DHCP_CLIENT_STOPPED;
 	c->next = DHCP_NEVER;
+}
+
+void dhcp_client_decline(struct dhcp_client *c, int64_t now)
+{
+	c->in_use = false;
+	c->xid = c->hooks->random();
+	dhcp_client_send(c, DHCP_DECLINE, now);
+	c->has_lease = false;
+	enter_init(c, now, NAK_PAUSE_MS);
 }
 
 void dhcp_client_renew(struct dhcp_client *c, int64_t now)

@@ -16,6 +16,10 @@
  * requests leave as 0.0.0.0, to the server's MAC, or by broadcast if a relay is in between (its
  * answer then comes through the relay). Nothing probes a shared address (RFC 7618, 7.1).
  *
+ * A proxy asks for another station, with that one's MAC. What a server sends to that MAC may go to
+ * the station itself, so answers are wanted by broadcast (2131, 4.1); and as a server sends to a
+ * `ciaddr` whatever the flag says, a proxy's REBINDING asks as REBOOTING does, without one.
+ *
  * Times are milliseconds of CLOCK_BOOTTIME, told by the caller.
  */
 #ifndef ISTHMUS_AGENTS_DHCP_CLIENT_H
@@ -82,6 +86,8 @@ struct dhcp_client {
 	uint8_t id[1 + 4 + DHCP_DUID_LEN]; /* option 61: 255, IAID, DUID */
 	size_t id_len;
 	const char *host_name; /* NULL = not told */
+	bool proxy;	       /* not the device's own MAC */
+	bool whole;	       /* shared addresses are not wanted */
 	uint8_t size_hint;     /* k; 0 = any */
 	unsigned int select_ms;
 	/* its own */
@@ -97,6 +103,8 @@ struct dhcp_client {
 
 void dhcp_client_make_id(struct dhcp_client *client, uint32_t iaid, const uint8_t *duid,
 			 size_t duid_len);
+/* What most clients with this MAC would say: its type and itself (RFC 2132, 9.14). */
+void dhcp_client_make_mac_id(struct dhcp_client *client);
 /* INIT-REBOOT if has_lease and it still runs. */
 void dhcp_client_start(struct dhcp_client *client, int64_t now);
 void dhcp_client_timer(struct dhcp_client *client, int64_t now);
@@ -105,6 +113,8 @@ void dhcp_client_message(struct dhcp_client *client, const struct dhcp_message *
 			 const uint8_t from[DHCP_MAC], int64_t now);
 /* Gives the lease back and stops. */
 void dhcp_client_release(struct dhcp_client *client, int64_t now);
+/* By the bound hook, the first time: another host has this address. Asks again later. */
+void dhcp_client_decline(struct dhcp_client *client, int64_t now);
 /* Renews before its time. */
 void dhcp_client_renew(struct dhcp_client *client, int64_t now);
 

@@ -6,6 +6,7 @@
 
 static void put_common(const struct dhcp_client *c, struct dhcp_writer *w)
 {
+	/* The last two of shared addresses. */
 	static const uint8_t parameters[] = { DHCP_OPT_MASK,   DHCP_OPT_ROUTER,	   DHCP_OPT_DNS,
 					      DHCP_OPT_DOMAIN, DHCP_OPT_T1,	   DHCP_OPT_T2,
 					      DHCP_OPT_RANGES, DHCP_OPT_PORTPARAMS };
@@ -14,7 +15,7 @@ static void put_common(const struct dhcp_client *c, struct dhcp_writer *w)
 	if (c->host_name)
 		dhcp_put(w, DHCP_OPT_HOST_NAME, c->host_name, strlen(c->host_name));
 	dhcp_put_u16(w, DHCP_OPT_MAX_SIZE, DHCP_BYTES_MAX + 28);
-	dhcp_put(w, DHCP_OPT_PARAMETERS, parameters, sizeof(parameters));
+	dhcp_put(w, DHCP_OPT_PARAMETERS, parameters, sizeof(parameters) - (c->whole ? 2 : 0));
 }
 
 /* "Same again", or only the size that is wanted (RFC 7618, 7). */
@@ -42,9 +43,11 @@ static void put_lease(const struct dhcp_client_lease *lease, bool requested, boo
 		dhcp_put_portset(w, &lease->set);
 }
 
-static bool is_renewal(const struct dhcp_client *c)
+static bool says_ciaddr(const struct dhcp_client *c, enum dhcp_type type)
 {
-	return c->state == DHCP_CLIENT_RENEWING || c->state == DHCP_CLIENT_REBINDING;
+	return type == DHCP_RELEASE ||
+	       (type == DHCP_REQUEST && (c->state == DHCP_CLIENT_RENEWING ||
+					 (c->state == DHCP_CLIENT_REBINDING && !c->proxy)));
 }
 
 static void aim(const struct dhcp_client *c, enum dhcp_type type, struct dhcp_frame_ends *ends)
@@ -56,7 +59,7 @@ static void aim(const struct dhcp_client *c, enum dhcp_type type, struct dhcp_fr
 	memset(ends->dst_mac, 0xff, DHCP_MAC);
 	ends->dst = DHCP_ANY_IP;
 	ends->dport = DHCP_SERVER_PORT;
-	if (!c->lease.shared && c->has_lease && (is_renewal(c) || type == DHCP_RELEASE))
+	if (!c->lease.shared && c->has_lease && says_ciaddr(c, type))
 		ends->src = c->lease.address;
 	if (!to_server || (c->lease.shared && c->lease.relayed))
 		return;
@@ -71,9 +74,9 @@ static void put_body(const struct dhcp_client *c, enum dhcp_type type, struct dh
 	} else if (type == DHCP_REQUEST && c->state == DHCP_CLIENT_REQUESTING) {
 		put_lease(&c->offer, true, true, w);
 	} else if (type == DHCP_REQUEST) {
-		put_lease(&c->lease, c->state == DHCP_CLIENT_REBOOTING, false, w);
-	} else if (type == DHCP_RELEASE) {
-		put_lease(&c->lease, false, true, w);
+		put_lease(&c->lease, !says_ciaddr(c, type), false, w);
+	} else if (type == DHCP_RELEASE || type == DHCP_DECLINE) {
+		put_lease(&c->lease, type == DHCP_DECLINE, true, w);
 		dhcp_put(w, DHCP_OPT_CLIENT_ID, c->id, c->id_len);
 		return;
 	}
@@ -93,8 +96,10 @@ void dhcp_client_send(struct dhcp_client *c, enum dhcp_type type, int64_t now)
 
 	head.secs = type == DHCP_RELEASE ? 0 : secs > 0xffff ? 0xffff : secs;
 	memcpy(head.chaddr, c->mac, DHCP_MAC);
-	if (type == DHCP_RELEASE || is_renewal(c))
+	if (says_ciaddr(c, type))
 		head.ciaddr = c->lease.address;
+	else if (c->proxy && type != DHCP_DECLINE)
+		head.flags = DHCP_FLAG_BROADCAST;
 	dhcp_start(&w, &head, type);
 	put_body(c, type, &w);
 	len = dhcp_write(&w, bytes);

@@ -134,6 +134,20 @@ int dhcp_link_open_udp(struct dhcp_link *link, char *error, size_t error_len)
 	return err;
 }
 
+int dhcp_link_listen_for(const struct dhcp_link *link, const uint8_t mac[DHCP_MAC], bool listen)
+{
+	struct packet_mreq request = { .mr_ifindex = link->ifindex,
+				       .mr_type = PACKET_MR_UNICAST,
+				       .mr_alen = DHCP_MAC };
+
+	memcpy(request.mr_address, mac, DHCP_MAC);
+	return setsockopt(link->fd, SOL_PACKET,
+			  listen ? PACKET_ADD_MEMBERSHIP : PACKET_DROP_MEMBERSHIP, &request,
+			  sizeof(request))
+		       ? -errno
+		       : 0;
+}
+
 void dhcp_link_close(struct dhcp_link *link)
 {
 	if (link->fd >= 0)

@@ -27,6 +27,8 @@ int dhcp_link_open(const char *name, uint16_t port, struct dhcp_link *link, char
  * answer unicast requests with "port unreachable"; it reads nothing.
  */
 int dhcp_link_open_udp(struct dhcp_link *link, char *error, size_t error_len);
+/* Frames to another station's MAC are read, too, or no more. 0 or a negative errno. */
+int dhcp_link_listen_for(const struct dhcp_link *link, const uint8_t mac[DHCP_MAC], bool listen);
 void dhcp_link_close(struct dhcp_link *link);
 
 /*

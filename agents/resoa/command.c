@@ -35,10 +35,22 @@ static void print_socket(const json_t *s)
 	printf("; %s %s\n", word(s, "provider"), word(s, "server"));
 }
 
+static void print_lease(const json_t *lease)
+{
+	if (!lease)
+		return;
+	printf("lease of %s by %s", word(lease, "address"), word(lease, "server"));
+	if (json_object_get(lease, "seconds"))
+		printf(", %lld s left", number(lease, "seconds"));
+	printf("\n");
+}
+
 static void print_show(const json_t *answer)
 {
 	const json_t *item;
 	size_t i;
+
+	print_lease(json_object_get(answer, "lease"));
 
 	json_array_foreach (json_object_get(answer, "sockets"), i, item)
 		print_socket(item);
@@ -47,7 +59,7 @@ static void print_show(const json_t *answer)
 /* An answer holds a part of them: asks for the rest behind its last. */
 static json_t *whole_show(const struct settings *settings, int *status)
 {
-	json_t *all = NULL, *answer = NULL, *sockets = json_array();
+	json_t *all = NULL, *answer = NULL, *sockets = json_array(), *lease;
 	long long after = 0;
 
 	do {
@@ -62,8 +74,9 @@ static json_t *whole_show(const struct settings *settings, int *status)
 		json_array_extend(sockets, all);
 		after = number(json_array_get(all, json_array_size(all) - 1), "rsock");
 	} while (json_is_true(json_object_get(answer, "more")) && json_array_size(all));
+	lease = json_incref(json_object_get(answer, "lease"));
 	json_decref(answer);
-	return json_pack("{s:o}", "sockets", sockets);
+	return json_pack("{s:o, s:o*}", "sockets", sockets, "lease", lease);
 }
 
 /* ---- stats, status */
@@ -103,6 +116,9 @@ static void print_status(const json_t *answer)
 		       word(answer, "provider"), word(answer, "server"));
 	json_array_foreach (json_object_get(registered, "addresses"), i, item)
 		printf("  address %s/%lld\n", word(item, "address"), number(item, "prefix"));
+	if (json_object_get(answer, "lease"))
+		printf("  ");
+	print_lease(json_object_get(answer, "lease"));
 	if (json_array_size(ports) == 2)
 		printf("  ports %lld to %lld\n",
 		       (long long)json_integer_value(json_array_get(ports, 0)),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../lib/address.h"
 #include "../lib/metrics.h"
@@ -83,6 +84,20 @@ static json_t *rsock_json(const struct resoa *resoa, const struct rsock *rsock)
 	return object;
 }
 
+/* Of the address that the server has by DHCP; NULL: it has none so. */
+static json_t *lease_json(const struct resoa *resoa)
+{
+	json_t *told = resoa->lhp ? json_object_get(resoa->registered, "lease") : NULL, *lease;
+	json_int_t until = json_integer_value(json_object_get(told, "until"));
+
+	if (!told)
+		return NULL;
+	lease = json_copy(told);
+	if (until)
+		json_object_set_new(lease, "seconds", json_integer(until - time(NULL)));
+	return lease;
+}
+
 static json_t *show(struct resoa *resoa, const json_t *message)
 {
 	struct shown shown = { 0 };
@@ -97,7 +112,8 @@ static json_t *show(struct resoa *resoa, const json_t *message)
 	for (size_t i = 0; i < shown.count && i < SHOWN_MAX; i++)
 		json_array_append_new(array, rsock_json(resoa, shown.at[i]));
 	free(shown.at);
-	return json_pack("{s:o, s:b}", "sockets", array, "more", (int)(shown.count > SHOWN_MAX));
+	return json_pack("{s:o, s:b, s:o*}", "sockets", array, "more",
+			 (int)(shown.count > SHOWN_MAX), "lease", lease_json(resoa));
 }
 
 /* ---- stats: the programs' counters, by reason, and the connection's */
@@ -176,11 +192,11 @@ json_t *status_json(void *arg)
 	json_t *registered = resoa->registered ? json_copy(resoa->registered) : json_object();
 
 	json_object_del(registered, "files");
-	return json_pack("{s:s, s:b, s:s, s:s, s:o, s:o}", "name", resoa->identity.name,
+	return json_pack("{s:s, s:b, s:s, s:s, s:o, s:o, s:o*}", "name", resoa->identity.name,
 			 "connected", (int)(resoa->lhp != NULL), "provider",
 			 resoa->lhp ? lhp_provider(resoa->lhp) : "", "server",
 			 resoa->lhp ? lhp_peer(resoa->lhp) : "", "registered", registered,
-			 "sockets", sockets_json(resoa));
+			 "sockets", sockets_json(resoa), "lease", lease_json(resoa));
 }
 
 json_t *status_command(const char *op, const json_t *message, struct ask_error *why, void *arg)

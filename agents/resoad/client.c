@@ -8,24 +8,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../lib/log.h"
 #include "resoad.h"
 
 #define TABLE_FIRST 64 /* buckets, a power of 2 */
-#define REFILL_MS   10
-#define NS_PER_S    1000000000ull
-#define BURST_MIN   131072 /* bytes: a message of the longest kind always fits */
-
-uint64_t resoad_now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
-}
 
 /* ---- rsockIDs */
 
@@ -229,67 +217,6 @@ void client_each_sock(struct client *client, void (*each)(struct sock *sock, voi
 		}
 }
 
-/* ---- limits */
-
-static void on_refill(evutil_socket_t fd, short what, void *arg)
-{
-	struct client *client = arg;
-
-	(void)fd;
-	(void)what;
-	tcp_writable(client);
-	udp_writable(client);
-}
-
-static void fill(struct client *client)
-{
-	uint64_t now = resoad_now_ns(), passed = now - client->filled_ns;
-	int64_t burst = client->conf->rate / 10 > BURST_MIN ? client->conf->rate / 10 : BURST_MIN;
-
-	if (passed > NS_PER_S)
-		passed = NS_PER_S;
-	client->filled_ns = now;
-	client->tokens += (int64_t)(passed / 1000 * client->conf->rate / 1000000);
-	if (client->tokens > burst)
-		client->tokens = burst;
-}
-
-/* A total that is used up gives nothing any more: its connections stand still, as those of a host
- * whose traffic is blocked. */
-size_t client_may(struct client *client, size_t want)
-{
-	const struct timeval soon = { .tv_usec = REFILL_MS * 1000 };
-	uint64_t used = client->bytes_in + client->bytes_out;
-	size_t may = want;
-
-	if (client->conf->bytes)
-		may = used >= client->conf->bytes	 ? 0
-		      : client->conf->bytes - used < may ? client->conf->bytes - used
-							 : may;
-	if (!client->conf->rate || !may)
-		return may;
-	fill(client);
-	if (client->tokens < (int64_t)may) {
-		may = client->tokens > 0 ? client->tokens : 0;
-		if (!evtimer_pending(client->refill, NULL))
-			evtimer_add(client->refill, &soon);
-	}
-	return may;
-}
-
-void client_spend(struct client *client, size_t count)
-{
-	client->tokens -= client->conf->rate ? (int64_t)count : 0;
-}
-
-size_t client_allowance(struct client *client, size_t want)
-{
-	size_t may = client_may(client, want);
-
-	client_spend(client, may);
-	return may;
-}
-
 /* ---- registration */
 
 static void send_json(struct client *client, uint8_t type, const json_t *body)
@@ -316,24 +243,40 @@ void client_tell(struct client *client, uint8_t type, json_t *all, const json_t 
 static void end_namesakes(const struct client *client)
 {
 	for (struct client *other = client->resoad->clients; other; other = other->next)
-		if (other != client && other->registered && other->conf == client->conf)
+		if (other != client && other->conf == client->conf &&
+		    (other->registered || other->lease))
 			client_end(other, "the client has registered again");
 }
 
-static void on_register(struct client *client)
+void client_register(struct client *client)
 {
-	json_t *body = client->registered ? NULL : export_registered(client->resoad, client);
+	json_t *body = export_registered(client->resoad, client);
 
 	if (!body) {
-		client_end(client, client->registered ? "it registers twice" : "out of memory");
+		client_end(client, "out of memory");
 		return;
 	}
-	end_namesakes(client);
 	client->registered = true;
 	client_tell(client, EP_REGISTERED, body, body);
 	json_decref(body);
 	log_info("client %s: registered, by %s from %s", client->conf->identity.name,
 		 lhp_provider(client->lhp), lhp_peer(client->lhp));
+}
+
+static void on_register(struct client *client)
+{
+	int err;
+
+	if (client->registered || client->lease) {
+		client_end(client, "it registers twice");
+		return;
+	}
+	end_namesakes(client);
+	err = client->conf->dhcp ? lease_take(client) : 0;
+	if (!err)
+		client_register(client);
+	else if (err != -EAGAIN)
+		client_end(client, "out of memory");
 }
 
 static void on_control(struct client *client, const struct ep_message *message)
@@ -465,6 +408,7 @@ static void client_free(struct client *client)
 	client->lhp = NULL;
 	client_each_sock(client, end_sock, NULL);
 	port_release_all(client);
+	lease_drop(client);
 	event_free(client->refill);
 	event_free(client->over);
 	json_decref(client->told);
@@ -507,17 +451,30 @@ static void on_over(evutil_socket_t fd, short what, void *arg)
 	end_now(client, client->ending);
 }
 
+static void refuse(struct client *client, const char *why)
+{
+	struct ep_message refused = { .type = EP_REFUSED, .error = EPROTO, .body = why };
+
+	refused.body_len = strlen(why);
+	ep_send(client->lhp, 0, &refused);
+}
+
 void client_end(struct client *client, const char *why)
 {
 	const struct timeval now = { 0 };
-	struct ep_message refused = { .type = EP_REFUSED, .error = EPROTO, .body = why };
 
 	if (client->ending)
 		return;
 	client->ending = why;
-	refused.body_len = strlen(why);
-	ep_send(client->lhp, 0, &refused);
+	refuse(client, why);
 	evtimer_add(client->over, &now);
+}
+
+void client_refuse_now(struct client *client, const char *why)
+{
+	if (!client->ending)
+		refuse(client, why);
+	end_now(client, why);
 }
 
 static bool lives_on(const struct client_conf *before, const struct client_conf *now)
@@ -525,6 +482,7 @@ static bool lives_on(const struct client_conf *before, const struct client_conf 
 	return now && !memcmp(before->identity.key, now->identity.key, LHP_KEY_BYTES) &&
 	       !memcmp(before->address, now->address, sizeof(now->address)) &&
 	       !memcmp(before->own, now->own, sizeof(now->own)) && before->dhcp == now->dhcp &&
+	       (!now->dhcp || !memcmp(before->mac, now->mac, sizeof(now->mac))) &&
 	       before->port_low == now->port_low && before->port_high == now->port_high;
 }
 
@@ -566,7 +524,7 @@ static struct client *client_new(struct resoad *resoad, const struct client_conf
 	client->next_id = 1;
 	client->table_size = TABLE_FIRST;
 	client->table = calloc(client->table_size, sizeof(struct sock *));
-	client->refill = evtimer_new(resoad->base, on_refill, client);
+	client->refill = evtimer_new(resoad->base, client_refilled, client);
 	client->over = evtimer_new(resoad->base, on_over, client);
 	if (client->table && client->refill && client->over)
 		return client;

@@ -52,6 +52,17 @@ static void print_show(const json_t *answer)
 		printf("%lld sockets in all\n", number(answer, "sockets_count"));
 }
 
+static void print_lease(const json_t *lease)
+{
+	if (!json_object_get(lease, "address"))
+		printf("no address yet, %s", word(lease, "state"));
+	else if (!number(lease, "seconds"))
+		printf("%s of %s, for ever", word(lease, "address"), word(lease, "server"));
+	else
+		printf("%s of %s, %lld s left, %s", word(lease, "address"), word(lease, "server"),
+		       number(lease, "seconds"), word(lease, "state"));
+}
+
 static void print_clients(const json_t *answer)
 {
 	const json_t *c;
@@ -60,6 +71,10 @@ static void print_clients(const json_t *answer)
 	json_array_foreach (json_object_get(answer, "clients"), i, c) {
 		printf("%s: %s, ports %lld-%lld, ", word(c, "name"), word(c, "mode"),
 		       item(c, "ports", 0), item(c, "ports", 1));
+		if (json_object_get(c, "lease")) {
+			print_lease(json_object_get(c, "lease"));
+			printf(", ");
+		}
 		if (json_is_true(json_object_get(c, "registered")))
 			printf("by %s from %s, %lld of %lld sockets, %lld bytes in, %lld out\n",
 			       word(c, "path"), word(c, "from"), number(c, "sockets"),
@@ -81,7 +96,7 @@ static void print_stats(const json_t *answer)
 
 static void print_status(const json_t *status)
 {
-	const json_t *place;
+	const json_t *place, *lease;
 	size_t i;
 
 	json_array_foreach (json_object_get(status, "listen"), i, place)
@@ -89,6 +104,11 @@ static void print_status(const json_t *status)
 	printf("%lld clients registered, %lld sockets; ports %lld-%lld are leased\n",
 	       number(status, "registered"), number(status, "sockets"),
 	       item(status, "port_range", 0), item(status, "port_range", 1));
+	json_array_foreach (json_object_get(status, "leases"), i, lease) {
+		printf("%s leases ", word(lease, "client"));
+		print_lease(lease);
+		printf("\n");
+	}
 }
 
 static int ask(const struct settings *settings, const char *op, void (*print)(const json_t *answer))

@@ -63,7 +63,9 @@ static void choose_address(struct exports *exports, int family, const char *text
 	for (unsigned int i = 0; i < exports->network.held_count; i++) {
 		const struct held_address *held = &exports->network.held[i];
 
-		if (address_is_v4(&held->prefix.address) != !family || !is_of_device(exports, held))
+		if (address_is_v4(&held->prefix.address) != !family ||
+		    !is_of_device(exports, held) ||
+		    lease_has(exports->resoad, &held->prefix.address))
 			continue;
 		exports->address[family] = held->prefix.address;
 		return;
@@ -175,6 +177,8 @@ const struct isthmus_addr *export_address(const struct client *client, uint8_t f
 	const struct client_conf *conf = client->conf;
 	int i = family == 6;
 
+	if (!i && conf->dhcp)
+		return lease_get(client);
 	if (!is_any(&conf->address[i]) || !client_shares(conf, i))
 		return &conf->address[i];
 	return &client->resoad->exports->address[i];
@@ -245,15 +249,16 @@ json_t *export_registered(struct resoad *resoad, struct client *client)
 {
 	const struct client_conf *conf = client->conf;
 	const struct exports *exports = resoad->exports;
+	json_t *lease = lease_told(client);
 
-	return json_pack("{s:i, s:s, s:o, s:o, s:i, s:[i,i], s:o, s:b, s:{s:i, s:I, s:I}, s:O}",
-			 "version", EP_VERSION, "name", conf->identity.name, "addresses",
-			 addresses_json(exports, client), "routes", routes_json(exports, client),
-			 "mtu", (int)exports->mtu, "ports", (int)conf->port_low,
-			 (int)conf->port_high, "granted", granted_json(conf), "any_port",
-			 (int)conf->any_port, "limits", "sockets", (int)conf->sockets, "rate",
-			 (json_int_t)conf->rate, "bytes", (json_int_t)conf->bytes, "files",
-			 exports->files);
+	return json_pack(
+		"{s:i, s:s, s:o, s:o, s:i, s:[i,i], s:o, s:b, s:{s:i, s:I, s:I}, s:O, s:o*}",
+		"version", EP_VERSION, "name", conf->identity.name, "addresses",
+		addresses_json(exports, client), "routes", routes_json(exports, client), "mtu",
+		(int)exports->mtu, "ports", (int)conf->port_low, (int)conf->port_high, "granted",
+		granted_json(conf), "any_port", (int)conf->any_port, "limits", "sockets",
+		(int)conf->sockets, "rate", (json_int_t)conf->rate, "bytes",
+		(json_int_t)conf->bytes, "files", exports->files, "lease", lease);
 }
 
 /* ---- changes */

@@ -4,7 +4,8 @@
  * (agents/lib/ep.h) and are made here, on sockets of its own.
  *
  *   registry.c  which clients there are, their keys, addresses, ports, limits (registry.h)
- *   client.c    one registered client: its rsockIDs, limits, end
+ *   client.c    one registered client: its rsockIDs, its end        limit.c  its bytes
+ *   lease.c     addresses of 1-to-1 clients by DHCP
  *   export.c    addresses, routes and files that clients are told
  *   port.c      whose each port is                    listen.c  listeners, INCOMING
  *   tcp.c       a connection: connect, bytes, credit   fin.c     R10: the gate of a peer's FIN
@@ -25,6 +26,7 @@
 
 struct resoad;
 struct client;
+struct lease;
 struct tcp;
 struct listener;
 
@@ -103,6 +105,7 @@ struct client {
 	const struct client_conf *conf;
 	struct lhp *lhp;
 	bool registered;
+	struct lease *lease; /* lease.c: since REGISTER, of one with `dhcp` */
 	struct sock **table; /* by id, chained */
 	unsigned int table_size, socks;
 	uint32_t next_id; /* of connections that come: EP_OF_SERVER | next_id */
@@ -131,13 +134,12 @@ int sock_give_fd(struct sock *sock); /* it has none any more */
 /* Forgets it and closes its socket. error: 0 CLOSE, else RESET is sent; -1: the client knows. */
 void sock_end(struct sock *sock, int error);
 void sock_result(struct sock *sock, int error); /* RESULT with the socket's local name */
-/* Token bucket and total: how many of `want` bytes may go now; a retry is arranged if fewer. */
-size_t client_allowance(struct client *client, size_t want);
-/* The same in two steps, where it is not known before how many there are. */
-size_t client_may(struct client *client, size_t want);
-void client_spend(struct client *client, size_t count);
 /* Closes the connection, soon: may be called from anywhere. `why` stays. */
 void client_end(struct client *client, const char *why);
+/* The same at once: not by what the client itself has called. */
+void client_refuse_now(struct client *client, const char *why);
+/* What it waited for is there: REGISTERED. */
+void client_register(struct client *client);
 /* `all` that it knows now; it is sent `body` of it. */
 void client_tell(struct client *client, uint8_t type, json_t *all, const json_t *body);
 void client_reload(struct resoad *resoad, struct registry *fresh); /* takes it */
@@ -145,7 +147,15 @@ void client_free_all(struct resoad *resoad);
 void client_each_sock(struct client *client, void (*each)(struct sock *sock, void *arg), void *arg);
 /* A close() that follows tells the peer RST. */
 void sock_abort(const struct sock *sock);
+
+/* ---- limit.c */
 uint64_t resoad_now_ns(void);
+/* Token bucket and total: how many of `want` bytes may go now; a retry is arranged if fewer. */
+size_t client_allowance(struct client *client, size_t want);
+/* The same in two steps, where it is not known before how many there are. */
+size_t client_may(struct client *client, size_t want);
+void client_spend(struct client *client, size_t count);
+void client_refilled(evutil_socket_t fd, short what, void *arg); /* client->refill */
 
 /* ---- the rest: messages by type */
 void tcp_connect(struct sock *sock, const struct ep_message *message);
@@ -218,6 +228,23 @@ void fin_forget(struct sock *sock);	      /* by sock_end(), before its descripto
 void tcp_fin(struct sock *sock, uint64_t at); /* the peer has ended after so many bytes */
 void fin_count(struct fin *fin, struct isthmus_count counts[RESOA_REASON_COUNT]);
 
+/* ---- lease.c: the IPv4 addresses of clients with `dhcp` */
+/* Before privileges are dropped. Nothing is opened where no client has it and dhcp-device is not
+ * set: then no file with one can be read later, says lease_check(). */
+int lease_open(struct resoad *resoad, char *error, size_t error_len);
+int lease_check(const struct resoad *resoad, const struct registry *fresh, char *error,
+		size_t error_len);
+void lease_close(struct resoad *resoad);
+/* 0: it has its address. -EAGAIN: client_register() or client_end() is called later. */
+int lease_take(struct client *client);
+void lease_drop(struct client *client);				   /* it is gone, and its sockets */
+const struct isthmus_addr *lease_get(const struct client *client); /* all zero: none */
+/* Is it a lease's? The server's own programs and other clients do not use it. */
+bool lease_has(const struct resoad *resoad, const struct isthmus_addr *address);
+json_t *lease_told(const struct client *client); /* for REGISTERED; NULL: none */
+json_t *lease_json(const struct resoad *resoad, const struct client_conf *conf); /* for people */
+unsigned int lease_count(const struct resoad *resoad);
+
 /* ---- export.c */
 json_t *export_registered(struct resoad *resoad, struct client *client); /* REGISTERED's body */
 int export_watch(struct resoad *resoad); /* CHANGED when routes or addresses do */
@@ -232,6 +259,7 @@ const struct isthmus_addr *export_resolver(const struct resoad *resoad);
 
 struct ports;
 struct exports;
+struct leases;
 struct status;
 
 struct resoad {
@@ -242,7 +270,8 @@ struct resoad {
 	struct fin *fin; /* NULL: no R10, for the programs could not be loaded */
 	struct ports *ports;
 	struct exports *exports;
-	struct event *turn; /* tcp.c */
+	struct leases *leases; /* NULL: no address is leased here */
+	struct event *turn;    /* tcp.c */
 	struct lhp_listener *listener[CONF_LIST_MAX];
 	struct status *status;
 	struct sock *by_cookie[RESOAD_COOKIES];

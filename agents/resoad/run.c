@@ -82,14 +82,15 @@ static void check_range(const struct resoad *resoad)
 
 /* ---- begin */
 
-/* Ports below 1024; descriptors' BPF storage; clsact filters, if it was these, are taken away. */
+/* Ports below 1024; descriptors' BPF storage; clsact filters, if it was these, are taken away, and
+ * leased addresses come and go. */
 static int drop(const struct resoad *resoad, char *error)
 {
 	uint64_t keep = 1ULL << CAP_NET_BIND_SERVICE | 1ULL << CAP_BPF;
 	const char *user = resoad->settings->user;
 	int err;
 
-	if (resoad->fin && fin_needs_admin(resoad->fin))
+	if (resoad->leases || (resoad->fin && fin_needs_admin(resoad->fin)))
 		keep |= 1ULL << CAP_NET_ADMIN;
 	err = daemon_drop_privileges(user, keep);
 	if (err)
@@ -115,6 +116,8 @@ static int start(struct resoad *resoad, char *error)
 	err = status_listen(resoad, error, ERROR_LEN); /* a second one ends here */
 	if (!err)
 		err = load_fin(resoad, error);
+	if (!err)
+		err = lease_open(resoad, error, ERROR_LEN);
 	if (err)
 		return err;
 	snprintf(error, ERROR_LEN, "out of memory");
@@ -135,6 +138,7 @@ static void stop(struct resoad *resoad)
 	for (unsigned int i = 0; i < CONF_LIST_MAX; i++)
 		lhp_listener_free(resoad->listener[i]);
 	client_free_all(resoad);
+	lease_close(resoad);
 	status_close(resoad);
 	tcp_close(resoad);
 	export_close(resoad);
@@ -148,8 +152,12 @@ int resoad_reload(struct resoad *resoad, char *error, size_t error_len)
 	struct registry *fresh =
 		registry_read(resoad->settings->clients, resoad->settings, error, error_len);
 
-	if (!fresh)
-		return -EINVAL;
+	int err = fresh ? lease_check(resoad, fresh, error, error_len) : -EINVAL;
+
+	if (err) {
+		registry_free(fresh);
+		return err;
+	}
 	client_reload(resoad, fresh);
 	return 0;
 }

@@ -33,6 +33,9 @@ const struct conf_option settings_table[] = {
 	  "IPv4 address that clients share; default: the first global one of the devices" },
 	{ "network", "address6", CONF_STRING, FIELD(address6), 0, 0, "ADDRESS",
 	  "the same for IPv6" },
+	{ "network", "dhcp-device", CONF_STRING, FIELD(dhcp_device), 0, 0, "DEVICE",
+	  "where addresses of clients with address = dhcp are leased, and put; default: the first "
+	  "device" },
 	{ "network", "port-range", CONF_STRING, FIELD(port_range), 0, 0, "LOW-HIGH",
 	  "ports that are leased to clients, default 20000-31999; servers that share an address "
 	  "have ranges that do not overlap" },

@@ -17,6 +17,7 @@ struct settings {
 	char *control;
 	char *address4,
 		*address6; /* the server's own that clients share; NULL = its first global ones */
+	char *dhcp_device; /* where addresses are leased and put; NULL = the first of `device` */
 	char *port_range;  /* LOW-HIGH, leased to clients in blocks */
 	char *metrics;
 	char *user;

@@ -117,6 +117,7 @@ static json_t *client_json(const struct resoad *resoad, const struct client_conf
 			  mode, "ports", (int)conf->port_low, (int)conf->port_high, "limit",
 			  (int)conf->sockets, "registered", (int)(client != NULL));
 
+	json_object_set_new(object, "lease", lease_json(resoad, conf));
 	if (client)
 		client_figures(object, client);
 	return object;
@@ -159,6 +160,24 @@ static void totals(const struct resoad *resoad, unsigned int *registered, unsign
 	}
 }
 
+/* Of each client that has one, or waits for it. */
+static json_t *leases(const struct resoad *resoad)
+{
+	const struct client_conf *conf;
+	json_t *array = json_array(), *lease;
+
+	for (unsigned int i = 0; (conf = registry_get(resoad->registry, i)); i++) {
+		lease = lease_json(resoad, conf);
+		if (!lease || json_array_size(array) == SHOWN_MAX) {
+			json_decref(lease);
+			continue;
+		}
+		json_object_set_new(lease, "client", json_string(conf->identity.name));
+		json_array_append_new(array, lease);
+	}
+	return array;
+}
+
 static json_t *status_json(void *arg)
 {
 	struct resoad *resoad = arg;
@@ -168,9 +187,10 @@ static json_t *status_json(void *arg)
 	totals(resoad, &registered, &sockets);
 	for (unsigned int i = 0; i < resoad->settings->listen.count; i++)
 		json_array_append_new(places, json_string(resoad->settings->listen.item[i]));
-	return json_pack("{s:o, s:[i,i], s:i, s:i}", "listen", places, "port_range",
+	return json_pack("{s:o, s:[i,i], s:i, s:i, s:o}", "listen", places, "port_range",
 			 (int)resoad->settings->port_low, (int)resoad->settings->port_high,
-			 "registered", (int)registered, "sockets", (int)sockets);
+			 "registered", (int)registered, "sockets", (int)sockets, "leases",
+			 leases(resoad));
 }
 
 static json_t *reload(struct resoad *resoad, struct ask_error *why)
@@ -214,6 +234,8 @@ static void collect(struct evbuffer *out, void *arg)
 	metrics_write(out, "isthmus_resoad_clients", "gauge", "Registered clients", NULL,
 		      registered);
 	metrics_write(out, "isthmus_resoad_sockets", "gauge", "Sockets of clients", NULL, sockets);
+	metrics_write(out, "isthmus_resoad_leases", "gauge", "Addresses of clients by DHCP", NULL,
+		      lease_count(resoad));
 	metrics_write(out, "isthmus_resoad_bytes", "gauge",
 		      "Payload of the clients that are registered now", "direction=\"in\"", in);
 	metrics_write(out, "isthmus_resoad_bytes", "gauge", NULL, "direction=\"out\"", gone);

@@ -23,9 +23,10 @@ static void no_send(struct dhcp_client *client, struct dhcp_frame_ends *ends, co
 
 static void no_bound(struct dhcp_client *client, bool renewed)
 {
-	(void)renewed;
-	if (client->lease.shared && !portset_valid(&client->lease.set))
+	if (client->lease.shared && (client->whole || !portset_valid(&client->lease.set)))
 		abort();
+	if (!renewed && client->lease.address & 1)
+		dhcp_client_decline(client, 1000);
 }
 
 static void no_lost(struct dhcp_client *client, const char *why)
@@ -76,7 +77,11 @@ static void again(const struct dhcp_message *message)
 static void to_client(struct dhcp_message *message)
 {
 	static const struct dhcp_client_hooks hooks = { no_send, no_bound, no_lost, no_random };
-	struct dhcp_client client = { .hooks = &hooks, .select_ms = 10, .size_hint = 8 };
+	struct dhcp_client client = { .hooks = &hooks,
+				      .select_ms = 10,
+				      .size_hint = 8,
+				      .proxy = message->head.hops & 1,
+				      .whole = message->head.hops & 2 };
 	uint8_t mac[DHCP_MAC] = { 2 };
 
 	memcpy(client.mac, message->head.chaddr, DHCP_MAC);
