@@ -124,17 +124,18 @@ by_names() { # RESOLVER
 }
 
 answers_of() { # RESOLVER
-	local before
+	local before told
 	next_second
 	equal "$1: TTL 0 is told on" "$(ask alice web AAAA +noall +answer | awk '{ print $2 }')" 0
 	equal "$1: A: none" "$(ask alice web A | verdict)" "NOERROR - 0"
 	equal "$1: HTTPS: none" "$(ask alice web TYPE65 | verdict)" "NOERROR - 0"
 	before=$(count given)
-	for _ in 1 2 3; do
+	told=$(for _ in 1 2 3; do
 		next_second
-		address_of alice web >/dev/null
-	done
-	equal "$1: three questions, three addresses" "$(($(count given) - before))" 3
+		address_of alice web
+	done)
+	equal "$1: three questions, three addresses" "$(sort -u <<<"$told" | grep -c "^${POOL%:}")" 3
+	at_least "$1: counted" "$(count given)" $((before + 3)) # a resolver may ask again
 }
 
 signed() {

@@ -85,6 +85,11 @@ equal "reboot: others are given" "$(sort "$TMP/given" "$TMP/more" | uniq -d | wc
 pending() { [ "$(agent server status --json | jq .pending)" = "$1" ]; }
 check "given out" pending 6
 loader server pool del 2001:db8:100::/64
+check "without a pool: what was given out of it is counted no more" wait_for 10 pending 0
+refused "without a pool: what is prepared is not given" "no-pool: .*pool has gone" agent server give "$WEB"
+loader server pool add eth0 2001:db8:100::/64
+check "the pool again: its listener gives addresses" wait_for 10 agent server give "$WEB"
+loader server pool del 2001:db8:100::/64
 loader server pool add eth0 198.51.100.0/28
 check "a pool that is gone: what was given out of it is counted no more" wait_for 10 pending 0
 refused "its listener has no pool" "no-pool: .*pool has gone" agent server give "$WEB"

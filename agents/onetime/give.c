@@ -162,19 +162,13 @@ static int give_prepared(struct onetime *o, struct place *place, const struct gi
 	return -ENOENT;
 }
 
-static int give_fresh(struct onetime *o, struct place *place, const struct give *give,
-		      struct isthmus_addr *address, struct ask_error *why)
+static int give_fresh(struct onetime *o, struct place *place, struct pool *pool,
+		      const struct give *give, struct isthmus_addr *address, struct ask_error *why)
 {
-	struct pool *pool = pool_by_number(o, place->record.pool);
 	struct onetime_addr addr;
 	uint64_t serial;
-	int err;
+	int err = pool_fresh(o, pool, address, &serial);
 
-	if (!pool) {
-		ask_refuse(why, "no-pool", "the listener's pool has gone");
-		return -1;
-	}
-	err = pool_fresh(o, pool, address, &serial);
 	if (err) {
 		ask_refuse(why, "no-address", "%s",
 			   err == -ENOSPC ? "every address of the pool was given out"
@@ -191,14 +185,21 @@ static int give_fresh(struct onetime *o, struct place *place, const struct give 
 int give_address(struct onetime *o, struct place *place, const struct give *give,
 		 struct isthmus_addr *address, struct ask_error *why)
 {
+	struct pool *pool = pool_by_number(o, place->record.pool);
+
 	if (place->record.flags & ONETIME_LISTENER_DAS) {
 		ask_refuse(why, "das-required",
 			   "the listener takes only addresses that das sets (LISTEN0 until then)");
 		return -1;
 	}
+	if (!pool) { /* what was prepared is of it, too */
+		ask_refuse(why, "no-pool", "the listener's pool has gone");
+		return -1;
+	}
 	if (check_limits(o, place, give, why))
 		return -1;
-	if (give_prepared(o, place, give, address) && give_fresh(o, place, give, address, why))
+	if (give_prepared(o, place, give, address) &&
+	    give_fresh(o, place, pool, give, address, why))
 		return -1;
 	note(o, place, give, address);
 	place->given++;
