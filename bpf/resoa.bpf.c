@@ -6,12 +6,13 @@
  * (resoa_bind.bpf.h), setsockopt tells of options (resoa_option.bpf.h), sockops of listen(); out
  * keeps each SYN until the server has connected (resoa_hold.bpf.h); lookup gives all packets of A
  * to the daemon's sockets in W; read tells how far a program has read. At the server: fin_in takes
- * a peer's FIN away until the client has all data, fin_out turns the daemon's own round
- * (resoa_fin.bpf.h).
+ * a peer's FIN away until the client has all data (resoa_fin.bpf.h), and its SYN until the client
+ * was asked (resoa_knock.bpf.h); fin_out turns the daemon's own round.
  */
 #include "resoa_bind.bpf.h"
 #include "resoa_fin.bpf.h"
 #include "resoa_hold.bpf.h"
+#include "resoa_knock.bpf.h"
 #include "resoa_option.bpf.h"
 #include "resoa_read.bpf.h"
 #include "resoa_steer.bpf.h"
@@ -111,7 +112,11 @@ int resoa_read(__u64 *ctx)
 SEC("tc")
 int resoa_fin_in(struct __sk_buff *skb)
 {
-	return finish(skb, fin_in(skb));
+	struct fin_segment s = {};
+
+	if (likely(!fin_find(skb, &s)))
+		return finish(skb, RESOA_OTHER);
+	return finish(skb, s.syn ? knock_in(skb, &s) : fin_in(skb, &s));
 }
 
 SEC("tc")

@@ -39,9 +39,10 @@ struct fin_segment {
 	__be16 window, check;
 	__u8 family;
 	bool fragment, bad;
+	bool syn; /* no FIN but a peer's SYN: resoa_knock.bpf.h */
 };
 
-/* ---- finding it: every packet comes through here, few are FINs */
+/* ---- finding it: every packet comes through here, few are FINs or SYNs */
 
 static __always_inline bool fin_load(struct __sk_buff *skb, __u32 at, void *to, __u32 length)
 {
@@ -164,10 +165,11 @@ static __always_inline void fin_lengths(struct __sk_buff *skb, struct fin_segmen
 	s->check = tcp->check;
 }
 
-/* False: no FIN, or none that the kernel would look at. */
+/* False: neither FIN nor SYN, or none that the kernel would look at. */
 static __always_inline bool fin_find(struct __sk_buff *skb, struct fin_segment *s)
 {
 	struct tcphdr tcp;
+	__u8 flags;
 	int link;
 
 	parse_pull(skb, HOOK_TC);
@@ -177,8 +179,11 @@ static __always_inline bool fin_find(struct __sk_buff *skb, struct fin_segment *
 	} else if (skb->protocol != bpf_htons(ETH_P_IPV6) || !fin_find6(skb, s)) {
 		return false;
 	}
-	if (!fin_load(skb, s->l4, &tcp, sizeof(tcp)) ||
-	    (((__u8 *)&tcp)[13] & FIN_FLAGS) != (TCP_FIN | TCP_ACK))
+	if (!fin_load(skb, s->l4, &tcp, sizeof(tcp)))
+		return false;
+	flags = ((__u8 *)&tcp)[13] & FIN_FLAGS;
+	s->syn = flags == TCP_SYN;
+	if (!s->syn && flags != (TCP_FIN | TCP_ACK))
 		return false;
 	link = fin_link(skb);
 	if (link < 0)
@@ -339,27 +344,24 @@ static __always_inline void fin_acknowledge(struct __sk_buff *skb, const struct 
 	bpf_skb_store_bytes(skb, at + FIN_ACK, &new, sizeof(new), 0);
 }
 
-static __always_inline enum resoa_reason fin_in(struct __sk_buff *skb)
+static __always_inline enum resoa_reason fin_in(struct __sk_buff *skb, struct fin_segment *s)
 {
-	struct fin_segment s = {};
 	enum resoa_reason reason;
 	struct bpf_sock *sk;
 
-	if (likely(!fin_find(skb, &s)))
-		return RESOA_OTHER;
-	sk = bpf_sk_lookup_tcp(skb, &s.tuple, s.tuple_bytes, BPF_F_CURRENT_NETNS, 0);
+	sk = bpf_sk_lookup_tcp(skb, &s->tuple, s->tuple_bytes, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return RESOA_OTHER;
-	reason = fin_judge(skb, &s, sk);
+	reason = fin_judge(skb, s, sk);
 	bpf_sk_release(sk);
 	if (reason == RESOA_FIN_HELD || reason == RESOA_FIN_AGAIN || reason == RESOA_FIN_EARLY)
-		fin_clear(skb, &s);
+		fin_clear(skb, s);
 	else if (reason == RESOA_FIN_OPENED)
-		fin_acknowledge(skb, &s);
+		fin_acknowledge(skb, s);
 	return reason;
 }
 
-/* The daemon's own goes round: it comes in as the peer's. */
+/* The daemon's own goes round: it comes in as the peer's. A SYN has been counted before. */
 static __always_inline enum resoa_reason fin_out(const struct __sk_buff *skb)
 {
 	return skb->mark == RESOA_FIN_MARK ? RESOA_FIN_SENT : RESOA_OTHER;

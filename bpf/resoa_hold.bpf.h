@@ -11,7 +11,7 @@
 #include "resoa_tell.bpf.h"
 
 #define HOLD_FLAGS (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)
-#define HOLD_LEAST (ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr))
+#define HOLD_LEAST (sizeof(struct iphdr) + sizeof(struct tcphdr)) /* without Ethernet */
 
 /* A SYN with data (TCP Fast Open) may be too long. Its repetition has none. */
 static __always_inline bool hold_copy(struct __sk_buff *skb, struct resoa_event *event)

@@ -64,4 +64,16 @@ struct {
 	__uint(max_entries, RESOA_EVENT_BYTES);
 } resoa_event SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, RESOA_KNOCK_BYTES);
+} resoa_knock SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct resoa_pace);
+} resoa_pace SEC(".maps");
+
 #endif

@@ -16,6 +16,8 @@
  *   resoa_fin       a socket, server    resoa_fin        daemon arms, opens; BPF  -
  *   resoa_stats     enum resoa_reason   isthmus_count    BPF, per CPU             -
  *   resoa_event     -                   resoa_event      BPF (ring buffer)        lost, counted
+ *   resoa_knock     -, server           resoa_event      BPF (ring buffer)        let in unasked
+ *   resoa_pace      0, server           resoa_pace       BPF                      -
  *
  * At e0 the program is a clsact filter: a program of TCX cannot take a packet.
  *
@@ -37,10 +39,13 @@
 #define RESOA_HELDS	   65536
 #define RESOA_PORTS	   65536
 #define RESOA_EVENT_BYTES  (1 << 22)
-#define RESOA_FRAME_BYTES  192	  /* a SYN with all its headers: 14 + 60 + 60, or 14 + 40 + 60 */
-#define RESOA_OPTION_BYTES 168	  /* of an option, its beginning: a group_source_req's IPv6 */
-#define RESOA_READ_STEP	   32768  /* a READ event at least each so many bytes */
-#define RESOA_FIN_MARK	   0x5250 /* skb->mark of a FIN that the daemon sends to itself */
+#define RESOA_PACE	   256 /* in each of these units: 3,800 a second */
+#define RESOA_PACE_BITS	   26
+#define RESOA_KNOCK_BYTES  (1 << 18) /* SYNs that wait for the daemon: some 800 */
+#define RESOA_FRAME_BYTES  192	     /* a SYN with all its headers: 14 + 60 + 60, or 14 + 40 + 60 */
+#define RESOA_OPTION_BYTES 168	     /* of an option, its beginning: a group_source_req's IPv6 */
+#define RESOA_READ_STEP	   32768     /* a READ event at least each so many bytes */
+#define RESOA_FIN_MARK	   0x5250    /* skb->mark of what the daemon sends to itself */
 
 /* X(name, verdict, text): as in the other datapaths. NONE: counted beside another. */
 #define RESOA_REASONS(X)                                                                           \
@@ -65,8 +70,11 @@
 	X(FIN_EARLY, PASS, "a FIN taken away and not told: its repetition is")                     \
 	X(FIN_OPENED, PASS, "the daemon's own FIN: the client has all data")                       \
 	X(FIN_PASSED, PASS, "a FIN at an open gate")                                               \
-	X(FIN_SENT, SEND, "the daemon's FIN on its way to ourselves")                              \
+	X(FIN_SENT, SEND, "the daemon's FIN or SYN on its way to ourselves")                       \
 	X(FIN_TIMEOUT, NONE, "gates opened by time, not by delivery")                              \
+	X(KNOCK_HELD, DROP, "a peer's SYN, kept until the client was asked")                       \
+	X(KNOCK_LET_IN, PASS, "a kept SYN that the daemon has sent again")                         \
+	X(KNOCK_UNASKED, PASS, "a peer's SYN let in unasked: a flood, or nothing can be kept")     \
 	X(EVENT_LOST, NONE, "events that the daemon was too slow to read")
 
 enum resoa_reason {
@@ -142,10 +150,19 @@ struct resoa_fin {
 	__u32 window;  /* of the segment, as it stood there */
 	__u32 again;   /* repetitions */
 	__u32 ifindex; /* where it came in: the daemon's own goes there */
-	__u32 pad;
+	__u32 asks;    /* of a listener: a peer's SYN is kept until the client was asked */
 };
 
 _Static_assert(sizeof(struct resoa_fin) == 32, "resoa_fin is an ABI");
+
+/* How many SYNs have been kept lately; more than RESOA_PACE are let in unasked. */
+struct resoa_pace {
+	__u64 time; /* CLOCK_MONOTONIC, in units of 2^RESOA_PACE_BITS ns (67 ms) */
+	__u32 count;
+	__u32 pad;
+};
+
+_Static_assert(sizeof(struct resoa_pace) == 16, "resoa_pace is an ABI");
 
 enum resoa_event_type {
 	RESOA_EVENT_SYN = 1,  /* names, cookie, frame */
@@ -154,8 +171,10 @@ enum resoa_event_type {
 	RESOA_EVENT_OPTION,   /* names (zero before connect), cookie, level, name, value */
 	RESOA_EVENT_UNLISTEN, /* cookie: close(), or shutdown() of a listener */
 	RESOA_EVENT_READ,     /* names, number = bytes read since the connection stands */
-	RESOA_EVENT_FIN, /* server: names (local is the server's), cookie, number = at. cookie 0:
-			    not accepted, or nobody has asked for the cookie yet */
+	RESOA_EVENT_FIN,   /* server: names (local is the server's), cookie, number = at. cookie 0:
+			      not accepted, or nobody has asked for the cookie yet */
+	RESOA_EVENT_KNOCK, /* server, resoa_knock: names, cookie of the listener, frame, number =
+			      ifindex, level = where TCP begins in it, name = its length */
 };
 
 struct resoa_event {
@@ -168,7 +187,7 @@ struct resoa_event {
 	__u64 number;
 	struct resoa_names names;
 	__be32 isn;	   /* SYN */
-	__s32 level, name; /* OPTION */
+	__s32 level, name; /* OPTION, KNOCK */
 	__u32 length;	   /* of bytes */
 	__u8 bytes[RESOA_FRAME_BYTES];
 };

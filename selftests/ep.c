@@ -95,6 +95,9 @@ static const struct row rows[] = {
 	    .name = NAME6_IS, .other = NAME4_IS),
 	ROW("GROUP", "\31\0\0\0\0\0\0\2\0\0\0\0\0\0\0\1" NAME6 NONE, "", .type = EP_GROUP, .id = 2,
 	    .number = 1, .name = NAME6_IS),
+	ROW("KNOCK", "\32\0\0\0\0\0\0\7" NAME4 NAME6, "", .type = EP_KNOCK, .id = 7,
+	    .name = NAME4_IS, .other = NAME6_IS),
+	ROW("ADMIT", "\33\0\0\0\0\0\0\13\0\0\0\7", "", .type = EP_ADMIT, .error = EAGAIN, .id = 7),
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -281,6 +284,8 @@ static const struct wrong wrongs[] = {
 	{ "a group joined twice", EP_GROUP, 15, 2 },
 	{ "a negative ifindex", EP_GROUP, 4, 0x80 },
 	{ "INCOMING of the client's", EP_INCOMING, 4, 0 },
+	{ "KNOCK's id above 2^31", EP_KNOCK, 4, 0x80 },
+	{ "ADMIT's id above 2^31", EP_ADMIT, 8, 0x80 },
 	{ "family 5", EP_BIND, 4, 5 },
 	{ "no family but a port", EP_BIND, 4, 0 },
 	{ "protocol 1", EP_BIND, 5, 1 },

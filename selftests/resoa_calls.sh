@@ -141,8 +141,6 @@ here_run() { # FILE
 MAY_DIFFER=(
 	# A's own algorithm: nothing of A goes to a network. What a program sets is set at the server, too.
 	'^option_defaults/.*TCP_CONGESTION'
-	# The backlogs of client and server add up.
-	'^backlog/'
 	# An end by the server's own timers is a reset: no packet of a network says ETIMEDOUT to an established connection.
 	'^muted_.*recv.* = (ETIMEDOUT|ECONNRESET)'
 )

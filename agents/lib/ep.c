@@ -65,6 +65,8 @@ static const struct type types[EP_TYPE_END] = {
 	TYPE(ERROR, F_ICMP | F_ERROR | F_NUMBER | NAMES | F_BODY | F_SEMI, .number_max = UINT32_MAX,
 	     .body_min = EP_ERROR_WHO),
 	TYPE(GROUP, F_ID | F_NUMBER | NAMES, .number_max = 1),
+	TYPE(KNOCK, F_ID | NAMES),
+	TYPE(ADMIT, F_ERROR | F_ID),
 };
 
 static const struct type *type_of(uint8_t type)

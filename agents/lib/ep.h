@@ -63,6 +63,10 @@ enum ep_type {
 		     body = who said so (16 bytes, IPv4 mapped), then the payload's beginning */
 	EP_GROUP, /* C: name = group, other = source or unspecified; number = 1 join, 0 leave; id =
 		     ifindex at the server */
+	/* A listener's. */
+	EP_KNOCK, /* S: on its rsockID; id, name = local, other = a peer whose SYN waits */
+	EP_ADMIT, /* C: on the same; id, error = 0: it is let in, else it is not answered. A
+		     listener that is no more has said CLOSE: its peers are refused */
 	EP_TYPE_END,
 };
 

@@ -96,6 +96,7 @@ static void stop(struct resoa *resoa)
 	udp_close(resoa);
 	option_close(resoa);
 	bind_close(resoa);
+	knock_close(resoa);
 	syn_close(resoa);
 	tcp_close(resoa);
 	server_close(resoa);

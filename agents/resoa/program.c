@@ -103,6 +103,8 @@ static int load(struct program *program)
 	program->skel = skel;
 	bpf_program__set_autoload(skel->progs.resoa_fin_in, false);
 	bpf_program__set_autoload(skel->progs.resoa_fin_out, false);
+	bpf_map__set_autocreate(skel->maps.resoa_knock, false);
+	bpf_map__set_autocreate(skel->maps.resoa_pace, false);
 	err = resoa_bpf__load(skel);
 	return err;
 }

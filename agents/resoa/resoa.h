@@ -10,6 +10,7 @@
  *   server.c   the LHP connection, registration
  *   rsock.c    the tables of sockets
  *   syn.c      connects that wait
+ *   knock.c    whether a listener takes one more
  *   tcp.c      relays a connection's bytes: relay.c, credit.c
  *   udp.c      datagrams, groups, ICMP errors
  *   frame.c    RST and ICMP, byte by byte
@@ -38,6 +39,7 @@ struct resoa;
 struct rsock;
 struct udp;
 struct options;
+struct knocks;
 
 /* ---- net.c */
 enum net_place { NET_HOME, NET_A, NET_W };
@@ -138,6 +140,8 @@ void tcp_message(struct rsock *rsock, const struct ep_message *message);
 void tcp_incoming(struct rsock *listener, const struct ep_message *message);
 /* The far end of a program's connection: fd is a connected socket of W. */
 int tcp_start(struct rsock *rsock, int fd);
+/* How many connections of this listener's wait for room in its queue. */
+unsigned int tcp_connecting(struct resoa *resoa, uint32_t listener);
 void tcp_writable(struct resoa *resoa); /* the LHP has room again */
 void tcp_end(struct rsock *rsock);	/* by rsock_end(): A sees a RST if it still talks */
 void tcp_close(struct resoa *resoa);
@@ -187,6 +191,9 @@ void bind_gone(struct resoa *resoa, uint64_t cookie);
 /* Sockets that are bound; `each` may not change that. */
 void bind_each(struct resoa *resoa, void (*each)(uint64_t cookie, void *arg), void *arg);
 void bind_message(struct rsock *rsock, const struct ep_message *message);
+/* KNOCK: may a peer connect? A's kernel is asked. */
+void knock_message(struct rsock *listener, const struct ep_message *message);
+void knock_close(struct resoa *resoa);
 struct notify;
 /* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
 int notify_add(struct resoa *resoa, int listener);
@@ -228,6 +235,7 @@ struct resoa {
 	struct udp *udp;	 /* of udp_open() */
 	struct options *options; /* of the first event; NULL before */
 	struct binds *binds;
+	struct knocks *knocks; /* of the first KNOCK; NULL before */
 	struct notify *notifies;
 	struct gone *gone;
 	struct control *control;

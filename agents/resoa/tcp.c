@@ -14,6 +14,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -130,6 +131,8 @@ void tcp_end(struct rsock *rsock)
 
 	unlink_waiting(tcps, tcp);
 	unlink_dirty(tcps, tcp);
+	if (tcp->connecting)
+		LIST_REMOVE(tcp, others);
 	event_del(&tcp->event);
 	close(tcp->fd);
 	if (tcp->check)
@@ -231,8 +234,33 @@ static void on_connected(struct tcp *tcp)
 		return;
 	}
 	tcp->connecting = false;
+	LIST_REMOVE(tcp, others);
 	tcp_send(tcp, &accepted);
 	credit_start(tcp);
+}
+
+/* A's kernel answers at once as a rule: before connect() has returned. */
+static void look_connected(struct tcp *tcp)
+{
+	struct pollfd poller = { .fd = tcp->fd, .events = POLLOUT };
+
+	if (poll(&poller, 1, 0) > 0)
+		on_connected(tcp);
+}
+
+unsigned int tcp_connecting(struct resoa *resoa, uint32_t listener)
+{
+	struct tcp *tcp = resoa->tcps ? LIST_FIRST(&resoa->tcps->connecting) : NULL, *next;
+	unsigned int count = 0;
+
+	for (; tcp; tcp = next) {
+		next = LIST_NEXT(tcp, others);
+		if (tcp->listener != listener)
+			continue;
+		look_connected(tcp);
+		count += tcp->rsock && tcp->connecting;
+	}
+	return count;
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
@@ -300,7 +328,7 @@ static int connect_world(const struct ep_message *message, int fd)
 	return 0;
 }
 
-static int start_incoming(struct rsock *rsock, const struct ep_message *message)
+static int start_incoming(struct rsock *rsock, const struct ep_message *message, uint32_t listener)
 {
 	const struct resoa_names names = {
 		.local = message->name.address,
@@ -324,6 +352,8 @@ static int start_incoming(struct rsock *rsock, const struct ep_message *message)
 		return error ?: ENOMEM;
 	}
 	tcp->connecting = true;
+	tcp->listener = listener;
+	LIST_INSERT_HEAD(&rsock->resoa->tcps->connecting, tcp, others);
 	return 0;
 }
 
@@ -342,9 +372,11 @@ void tcp_incoming(struct rsock *listener, const struct ep_message *message)
 		return;
 	}
 	rsock->server_knows = true;
-	error = start_incoming(rsock, message);
+	error = start_incoming(rsock, message, listener->id);
 	if (error)
 		rsock_end(rsock, error);
+	else
+		look_connected(rsock->state);
 }
 
 /* ---- messages */
@@ -375,6 +407,10 @@ static void listener_message(struct rsock *rsock, const struct ep_message *messa
 {
 	if (message->type == EP_INCOMING) {
 		tcp_incoming(rsock, message);
+		return;
+	}
+	if (message->type == EP_KNOCK) {
+		knock_message(rsock, message);
 		return;
 	}
 	if (message->type == EP_RESULT)

@@ -4,6 +4,7 @@
 #define ISTHMUS_RESOA_TCP_H
 
 #include <event2/event_struct.h>
+#include <sys/queue.h>
 
 #include "resoa.h"
 
@@ -21,6 +22,7 @@ struct tcp {
 	struct rsock *rsock; /* NULL: over; freed at the end of the loop's turn */
 	int fd;
 	bool connecting;	    /* to a listener of A */
+	uint32_t listener;	    /* its rsockID, while connecting */
 	bool unread;		    /* more may be there: credit or room was missing */
 	bool ended;		    /* A's FIN was forwarded */
 	bool fin;		    /* the server's came */
@@ -38,12 +40,14 @@ struct tcp {
 	unsigned int check_ms;
 	bool is_dirty, is_waiting;
 	struct tcp *next_dirty, *next_waiting, *next_dead;
+	LIST_ENTRY(tcp) others; /* that are connecting */
 };
 
 struct tcps {
 	struct resoa *resoa;
 	struct event *turn; /* credit and burial, once a turn of the loop */
 	struct tcp *dirty, *dead;
+	LIST_HEAD(, tcp) connecting;
 	struct tcp *waiting, **waiting_last; /* for room on the LHP, in order */
 };
 

@@ -340,6 +340,9 @@ static void on_message_of(struct sock *sock, const struct ep_message *message)
 			sock_abort(sock);
 		sock_end(sock, -1);
 		break;
+	case EP_ADMIT:
+		knock_message(sock, message);
+		break;
 	default:
 		tcp_message(sock, message);
 	}

@@ -171,6 +171,30 @@ static const struct device *find_device(const struct fin *fin, unsigned int ifin
 	return NULL;
 }
 
+void fin_send(const struct fin *fin, unsigned int ifindex, const void *frame, size_t len)
+{
+	const struct device *device = find_device(fin, ifindex);
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_halen = ETH_ALEN,
+				  .sll_ifindex = (int)ifindex };
+	const uint8_t *bytes = frame;
+
+	if (!device || len < ETH_HLEN)
+		return;
+	if (device->ethernet)
+		memcpy(&to.sll_protocol, bytes + 2 * ETH_ALEN, sizeof(to.sll_protocol));
+	else
+		to.sll_protocol = htons(bytes[0] >> 4 == 4 ? ETH_P_IP : ETH_P_IPV6);
+	memcpy(to.sll_addr, device->mac, ETH_ALEN);
+	if (sendto(fin->packet, frame, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+		log_debug("a frame to ourselves cannot be sent: %s", strerror(errno));
+}
+
+int fin_knocks(const struct fin *fin)
+{
+	return bpf_map__fd(fin->skel->maps.resoa_knock);
+}
+
 /*
  * Sent twice: the first is taken, and acknowledged when the kernel sees fit (40 ms later); the
  * second is a repetition, which is acknowledged at once.
@@ -178,8 +202,8 @@ static const struct device *find_device(const struct fin *fin, unsigned int ifin
 static void inject(const struct fin *fin, int fd, const struct resoa_fin *record)
 {
 	const struct device *device = find_device(fin, record->ifindex);
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_halen = ETH_ALEN };
 	uint8_t frame[128] = { 0 };
+	__be16 type;
 	struct names names;
 	bool v4;
 	size_t len;
@@ -188,18 +212,15 @@ static void inject(const struct fin *fin, int fd, const struct resoa_fin *record
 		return;
 	v4 = address_is_v4(&names.local);
 	len = device->ethernet ? ETH_HLEN : 0;
-	to.sll_protocol = htons(v4 ? ETH_P_IP : ETH_P_IPV6);
-	to.sll_ifindex = device->ifindex;
-	memcpy(to.sll_addr, device->mac, ETH_ALEN);
+	type = htons(v4 ? ETH_P_IP : ETH_P_IPV6);
 	if (len) {
 		memcpy(frame, device->mac, ETH_ALEN);
 		memcpy(frame + ETH_ALEN, device->mac, ETH_ALEN);
-		memcpy(frame + 2 * ETH_ALEN, &to.sll_protocol, 2);
+		memcpy(frame + 2 * ETH_ALEN, &type, 2);
 	}
 	len += v4 ? write_ip4(frame + len, &names, record) : write_ip6(frame + len, &names, record);
 	for (int i = 0; i < 2; i++)
-		if (sendto(fin->packet, frame, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
-			log_debug("a FIN cannot be sent: %s", strerror(errno));
+		fin_send(fin, record->ifindex, frame, len);
 }
 
 static int map_fd(const struct fin *fin)
@@ -207,9 +228,10 @@ static int map_fd(const struct fin *fin)
 	return bpf_map__fd(fin->skel->maps.resoa_fin);
 }
 
-int fin_arm(struct fin *fin, int fd)
+int fin_arm(struct fin *fin, int fd, bool listens)
 {
-	const struct resoa_fin record = { .state = RESOA_FIN_ARMED };
+	const struct resoa_fin record = { .state = RESOA_FIN_ARMED,
+					  .asks = listens && fin->resoad->knocks };
 
 	return bpf_map_update_elem(map_fd(fin), &fd, &record, BPF_ANY) ? -errno : 0;
 }

@@ -1,28 +1,34 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Listeners: a peer's connection is accepted here and told to the client (INCOMING), whose daemon
- * connects to the program's listener; if that fails the peer gets RST.
+ * connects to the program's listener; if that fails the peer gets RST. Before, the client was asked
+ * (knock.c), so it does not fail as a rule.
  *
  * A program that listens at `::` takes IPv4, too; here it has one socket for each of its addresses,
  * for a socket at `::` would listen at those of other clients.
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tcp.h"
 
-#define ACCEPTS 64 /* with one event */
+#define ACCEPTS 64  /* with one event */
+#define PASSING 128 /* connections that wait to be accepted here, at least */
 
 struct listener {
 	struct sock *sock;
 	int fd[2]; /* the second for IPv4 at `::`, or -1; the first is the sock's */
 	struct event *event[2];
 	struct ep_name second; /* its name, with its port taken */
+	uint64_t cookie;       /* of the second socket */
+	int backlog;	       /* the program's */
 	bool paused;	       /* the client is at its limit of sockets */
 	struct listener *next_paused;
+	struct listener *next_double;
 };
 
 static void fail(struct sock *sock, int error)
@@ -126,15 +132,14 @@ static void incoming(struct listener *listener, int fd, const struct sockaddr_st
 		fin_accepted(client->resoad->fin, sock);
 }
 
-static void on_accept(evutil_socket_t fd, short what, void *arg)
+/* What has come is told before the next SYN is asked for. */
+static void accept_all(struct listener *listener, int fd)
 {
-	struct listener *listener = arg;
 	struct client *client = listener->sock->client;
 	struct sockaddr_storage peer;
 	socklen_t len;
 	int connection;
 
-	(void)what;
 	for (int i = 0; i < ACCEPTS; i++) {
 		/* As of a process without descriptors: who waits goes on waiting. */
 		if (client->socks >= client->conf->sockets) {
@@ -150,11 +155,58 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	accept_all(arg, fd);
+}
+
+/* How many wait to be accepted, of one of its sockets. */
+static unsigned int waiting(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return fd < 0 || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? 0 : info.tcpi_unacked;
+}
+
+bool listen_accept(struct sock *sock)
+{
+	struct listener *listener = sock->state;
+
+	for (int i = 0; i < 2; i++)
+		if (listener->fd[i] >= 0 && !listener->paused)
+			accept_all(listener, listener->fd[i]);
+	return !listener->paused || waiting(listener->fd[0]) + waiting(listener->fd[1]) <=
+					    (unsigned int)listener->backlog;
+}
+
+struct sock *listen_of_cookie(struct resoad *resoad, uint64_t cookie)
+{
+	struct sock *sock = sock_of_cookie(resoad, cookie);
+
+	if (sock)
+		return sock->kind == SOCK_LISTENER ? sock : NULL;
+	for (struct listener *l = resoad->doubles; l; l = l->next_double)
+		if (l->cookie == cookie)
+			return l->sock;
+	return NULL;
+}
+
 /* ---- listen */
 
-static int backlog_of(const struct ep_message *message)
+/* Who waits here is on the way to the client, whose own queue says whether one more may come: no
+ * place for the program's backlog, unless SYNs are not asked for. */
+static int backlog_of(const struct listener *listener)
 {
-	return message->number > 65535 ? 65535 : (int)message->number;
+	bool asks = listener->sock->client->resoad->knocks;
+
+	return asks && listener->backlog < PASSING ? PASSING : listener->backlog;
+}
+
+static void set_backlog(struct listener *listener, const struct ep_message *message)
+{
+	listener->backlog = message->number > 65535 ? 65535 : (int)message->number;
 }
 
 static int bind_at(struct client *client, int fd, const struct ep_name *name)
@@ -168,14 +220,14 @@ static int bind_at(struct client *client, int fd, const struct ep_name *name)
 	return bind_fd(client, fd, name);
 }
 
-static int start_listening(struct listener *listener, int i, int backlog)
+static int start_listening(struct listener *listener, int i)
 {
 	struct resoad *resoad = listener->sock->client->resoad;
 	int fd = listener->fd[i];
 
 	if (resoad->fin)
-		fin_arm(resoad->fin, fd);
-	if (listen(fd, backlog))
+		fin_arm(resoad->fin, fd, true);
+	if (listen(fd, backlog_of(listener)))
 		return -errno;
 	listener->event[i] = event_new(resoad->base, fd, EV_READ | EV_PERSIST, on_accept, listener);
 	return listener->event[i] && !event_add(listener->event[i], NULL) ? 0 : -ENOMEM;
@@ -225,6 +277,7 @@ static int listen_second(struct listener *listener, const struct ep_message *mes
 	struct sock *sock = listener->sock;
 	struct ep_name wanted = { .family = 4, .port = message->name.port, .proto = IPPROTO_TCP };
 	struct ep_name local;
+	socklen_t len = sizeof(listener->cookie);
 	int err = policy_local(sock->client, &wanted, &local);
 
 	if (err)
@@ -234,7 +287,12 @@ static int listen_second(struct listener *listener, const struct ep_message *mes
 		return err;
 	listener->second = local;
 	err = make_socket(sock, &local, &listener->fd[1]);
-	return err ? err : start_listening(listener, 1, backlog_of(message));
+	if (err)
+		return err;
+	getsockopt(listener->fd[1], SOL_SOCKET, SO_COOKIE, &listener->cookie, &len);
+	listener->next_double = sock->client->resoad->doubles;
+	sock->client->resoad->doubles = listener;
+	return start_listening(listener, 1);
 }
 
 static bool takes_both(const struct sock *sock, const struct ep_message *message)
@@ -254,6 +312,7 @@ static int start(struct sock *sock, const struct ep_message *message)
 	if (!listener)
 		return -ENOMEM;
 	listener->sock = sock;
+	set_backlog(listener, message);
 	listener->fd[0] = listener->fd[1] = -1;
 	sock->state = listener;
 	sock->kind = SOCK_LISTENER;
@@ -261,17 +320,18 @@ static int start(struct sock *sock, const struct ep_message *message)
 	if (err)
 		return err;
 	listener->fd[0] = fd;
-	err = start_listening(listener, 0, backlog_of(message));
+	err = start_listening(listener, 0);
 	return err || !both ? err : listen_second(listener, message);
 }
 
 static void listen_again(struct sock *sock, const struct ep_message *message)
 {
-	const struct listener *listener = sock->state;
+	struct listener *listener = sock->state;
 
+	set_backlog(listener, message);
 	for (int i = 0; i < 2; i++)
 		if (listener->fd[i] >= 0)
-			listen(listener->fd[i], backlog_of(message));
+			listen(listener->fd[i], backlog_of(listener));
 	sock_result(sock, 0);
 }
 
@@ -322,6 +382,16 @@ int listen_second_fd(const struct sock *sock)
 	return listener ? listener->fd[1] : -1;
 }
 
+static void forget_double(const struct listener *listener)
+{
+	struct listener **at = &listener->sock->client->resoad->doubles;
+
+	while (*at && *at != listener)
+		at = &(*at)->next_double;
+	if (*at)
+		*at = listener->next_double;
+}
+
 void listen_end(struct sock *sock)
 {
 	struct listener *listener = sock->state;
@@ -332,8 +402,12 @@ void listen_end(struct sock *sock)
 	for (int i = 0; i < 2; i++)
 		if (listener->event[i])
 			event_free(listener->event[i]);
+	forget_double(listener);
+	if (sock->fd >= 0)
+		close(sock_give_fd(sock));
 	if (listener->fd[1] >= 0)
 		close(listener->fd[1]);
+	knock_refuse(sock->client, sock->id);
 	if (listener->second.family)
 		port_release(sock->client, &listener->second);
 	free(listener);

@@ -8,6 +8,7 @@
  *   lease.c     addresses of 1-to-1 clients by DHCP
  *   export.c    addresses, routes and files that clients are told
  *   port.c      whose each port is                    listen.c  listeners, INCOMING
+ *   knock.c     peers' SYNs that wait for the client
  *   tcp.c       a connection: connect, bytes, credit   fin.c     R10: the gate of a peer's FIN
  *   udp.c       datagrams, ICMP errors, groups         option.c  options, checked
  *   policy.c    which destinations and options a client may use
@@ -29,6 +30,7 @@ struct client;
 struct lease;
 struct tcp;
 struct listener;
+struct knock;
 
 /* ---- registry.c: the file of clients; one section each */
 #define REGISTRY_RULES	 32
@@ -116,6 +118,9 @@ struct client {
 	/* tcp.c: connections that have bytes for the client, and how many of them in this turn. */
 	struct tcp *ready, *ready_last;
 	struct listener *paused; /* listen.c: until a socket ends */
+	struct knock *knocks;	 /* knock.c: SYNs that wait for it */
+	unsigned int knock_count;
+	uint32_t next_knock;
 	size_t quantum;
 	int64_t tokens; /* bytes that may go at once, with a rate */
 	uint64_t filled_ns;
@@ -173,8 +178,12 @@ void tcp_close(struct resoad *resoad);
 void listen_message(struct sock *sock, const struct ep_message *message);
 void listen_end(struct sock *sock);
 int listen_second_fd(const struct sock *sock); /* of IPv4, of a listener at `::`; or -1 */
+void listen_room(struct client *client);       /* a socket has ended: one more may be accepted */
+/* The listener of one of whose sockets this is the cookie. */
+struct sock *listen_of_cookie(struct resoad *resoad, uint64_t cookie);
+/* Tells the client of all that have come until now. False: one more may not wait here. */
+bool listen_accept(struct sock *sock);
 /* DATAGRAM, GROUP, and LISTEN of UDP (its name's proto). */
-void listen_room(struct client *client); /* a socket has ended: one more may be accepted */
 void udp_message(struct sock *sock, const struct ep_message *message);
 void udp_end(struct sock *sock);
 void udp_writable(struct client *client);
@@ -218,7 +227,10 @@ void bind_message(struct sock *sock, const struct ep_message *message);
 struct fin;
 struct fin *fin_load(struct resoad *resoad, char *error, size_t error_len);
 void fin_free(struct fin *fin);
-int fin_arm(struct fin *fin, int fd); /* a listener, or before connect() */
+int fin_arm(struct fin *fin, int fd, bool listens); /* a listener, or before connect() */
+/* A frame that comes in by that device, as if a peer had sent it. */
+void fin_send(const struct fin *fin, unsigned int ifindex, const void *frame, size_t len);
+int fin_knocks(const struct fin *fin); /* resoa_knock */
 /* The client has all bytes: the peer's FIN is let in. */
 void fin_open(struct fin *fin, struct sock *sock);
 void fin_accepted(struct fin *fin, struct sock *sock);
@@ -245,6 +257,14 @@ json_t *lease_told(const struct client *client); /* for REGISTERED; NULL: none *
 json_t *lease_json(const struct resoad *resoad, const struct client_conf *conf); /* for people */
 unsigned int lease_count(const struct resoad *resoad);
 
+/* ---- knock.c */
+struct knocks;
+int knock_open(struct resoad *resoad); /* after fin_load() */
+void knock_close(struct resoad *resoad);
+void knock_message(struct sock *sock, const struct ep_message *message); /* ADMIT */
+/* The listener's sockets are closed: its peers are refused. */
+void knock_refuse(struct client *client, uint32_t listener);
+
 /* ---- export.c */
 json_t *export_registered(struct resoad *resoad, struct client *client); /* REGISTERED's body */
 int export_watch(struct resoad *resoad); /* CHANGED when routes or addresses do */
@@ -270,8 +290,10 @@ struct resoad {
 	struct fin *fin; /* NULL: no R10, for the programs could not be loaded */
 	struct ports *ports;
 	struct exports *exports;
-	struct leases *leases; /* NULL: no address is leased here */
-	struct event *turn;    /* tcp.c */
+	struct leases *leases;	  /* NULL: no address is leased here */
+	struct knocks *knocks;	  /* NULL: SYNs do not wait */
+	struct listener *doubles; /* listen.c: those with two sockets */
+	struct event *turn;	  /* tcp.c */
 	struct lhp_listener *listener[CONF_LIST_MAX];
 	struct status *status;
 	struct sock *by_cookie[RESOAD_COOKIES];

@@ -122,7 +122,7 @@ static int start(struct resoad *resoad, char *error)
 		return err;
 	snprintf(error, ERROR_LEN, "out of memory");
 	resoad->ports = ports_new();
-	if (!resoad->ports || tcp_open(resoad))
+	if (!resoad->ports || tcp_open(resoad) || knock_open(resoad))
 		return -ENOMEM;
 	err = export_watch(resoad);
 	if (err)
@@ -141,6 +141,7 @@ static void stop(struct resoad *resoad)
 	lease_close(resoad);
 	status_close(resoad);
 	tcp_close(resoad);
+	knock_close(resoad);
 	export_close(resoad);
 	fin_free(resoad->fin);
 	ports_free(resoad->ports);

@@ -172,7 +172,7 @@ static int make_socket(struct sock *sock, const struct ep_name *real)
 		return -errno;
 	sock_set_fd(sock, fd);
 	if (fin)
-		fin_arm(fin, fd);
+		fin_arm(fin, fd, false);
 	return bound || elsewhere ? 0 : bind_local(sock);
 }
 

@@ -114,8 +114,8 @@ void say_option(const char *text, int fd, int level, int name);
 void set_option(const char *text, int fd, int level, int name, int value);
 #define SET_OPTION(fd, level, name, value) set_option(#level " " #name, fd, level, name, value)
 void nap(int milliseconds);
-/* listen() and close() return before the server has heard of them, by one way of the LHP. The peer
- * is told by another way, and would be too early. */
+/* close() of a connection, and a bind to port 0, return before the server has heard of them, by one
+ * way of the LHP. The peer is told by another way, and would be too early. */
 void settle(void);
 
 #endif

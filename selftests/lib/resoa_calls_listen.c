@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include "resoa_calls.h"
 
@@ -31,9 +32,7 @@ static void come(int family, int port)
 	const char *told;
 	int from = 0;
 
-	settle();
 	told = peer("connect %s %d", own_of(family), port);
-
 	if (sscanf(told, "connected %d", &from) == 1)
 		know(from, "peer");
 	say("peer connect: %s", from ? "connected" : told);
@@ -157,15 +156,78 @@ static void accept_inherits(int family)
 	SAY_OPTION(fd, SOL_SOCKET, SO_REUSEADDR);
 }
 
-/* As many may wait as the backlog says, and one more; the rest go on trying. */
-static void backlog(int family)
+/* As many may wait as the backlog says, and one more; the rest go on trying. Who is accepted makes
+ * room. */
+static void backlog_of(int family, int number)
 {
-	int listener = tcp_listener(family, 1), i;
+	int listener = tcp_listener(family, number), i;
 
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < number + 2; i++)
 		come(family, port_of(listener));
 	take(listener, 0);
+	come(family, port_of(listener));
+	for (i = 0; i < number + 1; i++)
+		take(listener, 0);
+	come(family, port_of(listener));
+}
+
+static void backlog_none(int family)
+{
+	backlog_of(family, 0);
+}
+
+static void backlog(int family)
+{
+	backlog_of(family, 1);
+}
+
+static void backlog_more(int family)
+{
+	backlog_of(family, 5);
+}
+
+static void backlog_changed(int family)
+{
+	int listener = tcp_listener(family, 0), i;
+
+	come(family, port_of(listener));
+	come(family, port_of(listener));
+	DO(listen(listener, 2));
+	for (i = 0; i < 3; i++)
+		come(family, port_of(listener));
+	DO(listen(listener, 0));
 	take(listener, 0);
+	come(family, port_of(listener));
+}
+
+/* Another process, which ends with it. */
+static void listen_exit(int family)
+{
+	int listener = tcp(family), port;
+	pid_t child;
+
+	MUST(bind_to(listener, any_of(family), 0));
+	port = port_of(listener);
+	child = fork();
+	if (!child)
+		_exit(listen(listener, 5) != 0);
+	close(listener);
+	MUST(waitpid(child, NULL, 0));
+	come(family, port);
+}
+
+/* Who comes after close() is refused, however soon. */
+static void listen_close(int family)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		int listener = tcp_listener(family, 5), port = port_of(listener);
+
+		come(family, port);
+		close(listener);
+		come(family, port);
+	}
 }
 
 static void listen_ready(int family)
@@ -340,7 +402,12 @@ const struct calls_case calls_listen[] = {
 	{ "accept_flags", accept_flags, CALLS_BOTH },
 	{ "accept_wrong", accept_wrong, CALLS_BOTH },
 	{ "accept_inherits", accept_inherits, CALLS_BOTH },
+	{ "backlog_none", backlog_none, CALLS_BOTH },
 	{ "backlog", backlog, CALLS_BOTH },
+	{ "backlog_more", backlog_more, CALLS_BOTH },
+	{ "backlog_changed", backlog_changed, CALLS_BOTH },
+	{ "listen_exit", listen_exit, CALLS_BOTH },
+	{ "listen_close", listen_close, CALLS_BOTH },
 	{ "listen_ready", listen_ready, CALLS_BOTH },
 	{ "listen_again", listen_again, CALLS_BOTH },
 	{ "listen_shutdown", listen_shutdown, CALLS_BOTH },

@@ -134,7 +134,9 @@ int rfix_open(struct rfix *fx, const char *program)
 		return -errno;
 	}
 	fx->ring = ring_buffer__new(bpf_map__fd(fx->skel->maps.resoa_event), take_event, fx, NULL);
-	return fx->ring ? 0 : -errno;
+	if (!fx->ring)
+		return -errno;
+	return ring_buffer__add(fx->ring, bpf_map__fd(fx->skel->maps.resoa_knock), take_event, fx);
 }
 
 static void leave_cgroup(struct rfix *fx)
