@@ -5,9 +5,10 @@
  * At the client: create notes each socket of A; bind4, bind6 and post_bind decide and tell of binds
  * (resoa_bind.bpf.h), setsockopt tells of options (resoa_option.bpf.h), sockops of listen(); out
  * keeps each SYN until the server has connected (resoa_hold.bpf.h); lookup gives all packets of A
- * to the daemon's sockets in W; read tells how far a program has read. At the server: fin_in takes
- * a peer's FIN away until the client has all data (resoa_fin.bpf.h), and its SYN until the client
- * was asked (resoa_knock.bpf.h); fin_out turns the daemon's own round.
+ * to the daemon's sockets in W; read tells how far a program has read; time_out ends what timed out
+ * at the server (resoa_timeout.bpf.h). At the server: fin_in takes a peer's FIN away until the
+ * client has all data (resoa_fin.bpf.h), and its SYN until the client was asked
+ * (resoa_knock.bpf.h); fin_out turns the daemon's own round.
  */
 #include "resoa_bind.bpf.h"
 #include "resoa_fin.bpf.h"
@@ -16,6 +17,7 @@
 #include "resoa_option.bpf.h"
 #include "resoa_read.bpf.h"
 #include "resoa_steer.bpf.h"
+#include "resoa_timeout.bpf.h"
 
 static __always_inline enum verdict resoa_verdict(enum resoa_reason reason)
 {
@@ -106,6 +108,13 @@ SEC("tp_btf/tcp_rcv_space_adjust")
 int resoa_read(__u64 *ctx)
 {
 	read_tell((struct sock *)ctx[0]);
+	return 0;
+}
+
+SEC("iter/tcp")
+int resoa_time_out(struct bpf_iter__tcp *ctx)
+{
+	timeout_look(ctx->sk_common);
 	return 0;
 }
 

@@ -53,6 +53,14 @@ struct {
 } resoa_fin SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, RESOA_TIMEOUTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct resoa_names);
+	__type(value, __u32);
+} resoa_timeout SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RESOA_REASON_COUNT);
 	__type(key, __u32);

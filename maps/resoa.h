@@ -13,6 +13,7 @@
  *   resoa_world     enum resoa_slot     a socket of W    daemon (sockmap)         -
  *   resoa_port      resoa_port_key      __u32 count      daemon                   refused
  *   resoa_socket    a socket of A       resoa_socket     BPF (storage)            no events of it
+ *   resoa_timeout   resoa_names         __u32 seen       daemon; BPF counts       reset instead
  *   resoa_fin       a socket, server    resoa_fin        daemon arms, opens; BPF  -
  *   resoa_stats     enum resoa_reason   isthmus_count    BPF, per CPU             -
  *   resoa_event     -                   resoa_event      BPF (ring buffer)        lost, counted
@@ -38,6 +39,7 @@
 
 #define RESOA_HELDS	   65536
 #define RESOA_PORTS	   65536
+#define RESOA_TIMEOUTS	   16384
 #define RESOA_EVENT_BYTES  (1 << 22)
 #define RESOA_PACE	   256 /* in each of these units: 3,800 a second */
 #define RESOA_PACE_BITS	   26

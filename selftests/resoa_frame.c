@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,6 +237,80 @@ static void test_datagram6(void **state)
 	same(out, frame_datagram(&net, &from, &to, "abc", 3, out), want, sizeof(want));
 }
 
+static void test_segment(void **state)
+{
+	const struct net net = { .mac = { MAC } };
+	const struct resoa_names names = {
+		.local = { { [10] = 0xff, [11] = 0xff, 192, 0, 2, 1 } },
+		.remote = { { [10] = 0xff, [11] = 0xff, 198, 51, 100, 2 } },
+		.local_port = htons(40000),
+		.remote_port = htons(80),
+	};
+	uint8_t want[] = {
+		MAC,  MAC,  0x08, 0x00, 0x45, 0x00, 0x00, 0x28, 0x00, 0x00, 0x40,
+		0x00, 0x40, 0x06, 0x00, 0x00, 192,  0,	  2,	1,    198,  51,
+		100,  2,    0x9c, 0x40, 0x00, 0x50, 0xfe, 0xdc, 0xba, 0x98, 0,
+		0,    0,    0,	  0x50, 0x10, 0,    0,	  0,	0,    0,    0,
+	};
+	uint8_t out[FRAME_MAX];
+
+	(void)state;
+	sum_ip(want);
+	sum_payload(want, sizeof(want), 6, 16);
+	same(out, frame_segment(&net, 4, &names, 0xfedcba98, out), want, sizeof(want));
+}
+
+static void test_segment6(void **state)
+{
+	const struct net net = { .mac = { MAC } };
+	const struct resoa_names names = {
+		.local = { { 0x20, 1, 0x0d, 0xb8, [15] = 1 } },
+		.remote = { { 0x20, 1, 0x0d, 0xb8, [15] = 2 } },
+		.local_port = htons(40000),
+		.remote_port = htons(80),
+	};
+	uint8_t want[] = {
+		MAC,  MAC,  0x86, 0xdd, 0x60, 0x00, 0x00, 0x00, 0x00, 0x14, 0x06, 0x40, 0x20,
+		0x01, 0x0d, 0xb8, 0,	0,    0,    0,	  0,	0,    0,    0,	  0,	0,
+		0,    1,    0x20, 0x01, 0x0d, 0xb8, 0,	  0,	0,    0,    0,	  0,	0,
+		0,    0,    0,	  0,	2,    0x9c, 0x40, 0x00, 0x50, 0,    0,	  0,	1,
+		0,    0,    0,	  0,	0x50, 0x10, 0,	  0,	0,    0,    0,	  0,
+	};
+	uint8_t out[FRAME_MAX];
+
+	(void)state;
+	sum_payload(want, sizeof(want), 6, 16);
+	same(out, frame_segment(&net, 6, &names, 1, out), want, sizeof(want));
+}
+
+/* Which ICMP error the kernel makes an errno of (Linux's icmp_err_convert, tab_unreach). */
+static void test_error(void **state)
+{
+	static const struct {
+		int error;
+		uint8_t type4, code4, type6, code6;
+		bool known;
+	} rows[] = {
+		{ ENETUNREACH, 3, 0, 1, 0, true },   { EHOSTUNREACH, 3, 1, 1, 3, true },
+		{ ECONNREFUSED, 3, 3, 1, 4, true },  { ENOPROTOOPT, 3, 2, 1, 3, true },
+		{ EACCES, 3, 13, 1, 1, true },	     { EHOSTDOWN, 3, 7, 1, 3, true },
+		{ ETIMEDOUT, 3, 1, 1, 3, false },    { ECONNRESET, 3, 1, 1, 3, false },
+		{ ECONNABORTED, 3, 1, 1, 3, false },
+	};
+	uint8_t out[FRAME_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(frame_has_icmp(rows[i].error), rows[i].known);
+		assert_int_equal(frame_error(syn4, sizeof(syn4), rows[i].error, out), 34 + 8 + 44);
+		assert_int_equal(out[34], rows[i].type4);
+		assert_int_equal(out[35], rows[i].code4);
+		assert_int_equal(frame_error(syn6, sizeof(syn6), rows[i].error, out), 54 + 8 + 64);
+		assert_int_equal(out[54], rows[i].type6);
+		assert_int_equal(out[55], rows[i].code6);
+	}
+}
+
 /* Exactly so many bytes are there: a read beyond them is seen by the sanitizer. */
 static void cut(const uint8_t *syn, size_t len, size_t least)
 {
@@ -248,6 +323,7 @@ static void cut(const uint8_t *syn, size_t len, size_t least)
 			assert_int_equal(frame_rst(part, n, out), 0);
 		frame_rst(part, n, out);
 		frame_icmp(part, n, 3, 1, 0, out);
+		frame_error(part, n, ENETUNREACH, out);
 		frame_checksum(part, n);
 		free(part);
 	}
@@ -287,7 +363,9 @@ int main(void)
 		cmocka_unit_test(test_icmp4),	 cmocka_unit_test(test_icmp6),
 		cmocka_unit_test(test_quote),	 cmocka_unit_test(test_checksum),
 		cmocka_unit_test(test_datagram), cmocka_unit_test(test_datagram6),
-		cmocka_unit_test(test_cut),	 cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_segment),	 cmocka_unit_test(test_segment6),
+		cmocka_unit_test(test_error),	 cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_lies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,10 +3,13 @@
  * Frames that the network would have sent to A: RST (RFC 9293, 3.5.2), ICMP (RFC 792), ICMPv6
  * (RFC 4443). They go out at w0, whose MAC is e0's, so that source and destination need no swap.
  */
+#include <errno.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/ipv6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <string.h>
@@ -165,27 +168,103 @@ size_t frame_icmp(const uint8_t *packet, size_t len, uint8_t type, uint8_t code,
 	return icmp + total - out;
 }
 
-/* put_ip() answers: so it is given the answer's opposite. */
+struct icmp_of {
+	int error;
+	uint8_t type4, code4, type6, code6;
+};
+
+/* What the kernel makes of it is this errno: icmp_err_convert, tab_unreach. IPv4 has no EACCES. */
+static const struct icmp_of icmps[] = {
+	{ ENETUNREACH, ICMP_DEST_UNREACH, ICMP_NET_UNREACH, ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
+	{ EHOSTUNREACH, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, ICMPV6_DEST_UNREACH,
+	  ICMPV6_ADDR_UNREACH },
+	{ ECONNREFUSED, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, ICMPV6_DEST_UNREACH,
+	  ICMPV6_PORT_UNREACH },
+	{ EACCES, ICMP_DEST_UNREACH, ICMP_PKT_FILTERED, ICMPV6_DEST_UNREACH,
+	  ICMPV6_ADM_PROHIBITED },
+	{ ENOPROTOOPT, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH, ICMPV6_DEST_UNREACH,
+	  ICMPV6_ADDR_UNREACH },
+	{ EHOSTDOWN, ICMP_DEST_UNREACH, ICMP_HOST_UNKNOWN, ICMPV6_DEST_UNREACH,
+	  ICMPV6_ADDR_UNREACH },
+	{ ENONET, ICMP_DEST_UNREACH, ICMP_HOST_ISOLATED, ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
+	{ EOPNOTSUPP, ICMP_DEST_UNREACH, ICMP_SR_FAILED, ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
+	{ EPROTO, ICMP_PARAMETERPROB, 0, ICMPV6_PARAMPROB, 0 },
+};
+
+static const struct icmp_of *icmp_of(int error)
+{
+	for (size_t i = 0; i < sizeof(icmps) / sizeof(icmps[0]); i++)
+		if (icmps[i].error == error)
+			return &icmps[i];
+	return NULL;
+}
+
+bool frame_has_icmp(int error)
+{
+	return icmp_of(error);
+}
+
+size_t frame_error(const uint8_t *packet, size_t len, int error, uint8_t *out)
+{
+	const struct icmp_of *icmp = icmp_of(error) ?: icmp_of(EHOSTUNREACH);
+	uint16_t type;
+
+	if (len < ETH_HLEN)
+		return 0;
+	memcpy(&type, packet + 12, sizeof(type));
+	return type == htons(ETH_P_IP) ? frame_icmp(packet, len, icmp->type4, icmp->code4, 0, out)
+				       : frame_icmp(packet, len, icmp->type6, icmp->code6, 0, out);
+}
+
+/* ---- packets of A. put_ip() answers: so it is given the answer's opposite. */
+
+#define HEADERS_MAX (ETH_HLEN + sizeof(struct ipv6hdr))
+
+static uint8_t *put_ip_of_a(uint8_t *out, const struct net *net, uint8_t family,
+			    const struct isthmus_addr *from, const struct isthmus_addr *to,
+			    uint8_t proto, size_t len)
+{
+	uint8_t reverse[HEADERS_MAX] = { 0 };
+	struct parts about = { .family = family, .ip = reverse + ETH_HLEN };
+	uint16_t type = htons(family == 4 ? ETH_P_IP : ETH_P_IPV6);
+	size_t skip = family == 4 ? 12 : 0, size = 16 - skip, at = family == 4 ? 12 : 8;
+
+	memcpy(reverse, net->mac, 6);
+	memcpy(reverse + 6, net->mac, 6);
+	memcpy(reverse + 12, &type, sizeof(type));
+	memcpy(reverse + ETH_HLEN + at, to->b + skip, size);
+	memcpy(reverse + ETH_HLEN + at + size, from->b + skip, size);
+	return put_ip(out, &about, proto, len);
+}
+
+size_t frame_segment(const struct net *net, uint8_t family, const struct resoa_names *names,
+		     uint32_t sequence, uint8_t *out)
+{
+	struct tcphdr tcp = { .source = names->local_port,
+			      .dest = names->remote_port,
+			      .seq = htonl(sequence),
+			      .doff = sizeof(tcp) / 4,
+			      .ack = 1 };
+	uint8_t *end = put_ip_of_a(out, net, family, &names->local, &names->remote, IPPROTO_TCP,
+				   sizeof(tcp));
+
+	tcp.check = fold(add(pseudo(out, family, IPPROTO_TCP, sizeof(tcp)), &tcp, sizeof(tcp)));
+	memcpy(end, &tcp, sizeof(tcp));
+	return end + sizeof(tcp) - out;
+}
+
 size_t frame_datagram(const struct net *net, const struct ep_name *from, const struct ep_name *to,
 		      const void *payload, size_t len, uint8_t *out)
 {
-	uint8_t reverse[ETH_HLEN + sizeof(struct ipv6hdr)] = { 0 };
-	struct parts about = { .family = from->family, .ip = reverse + ETH_HLEN };
-	const size_t room = FRAME_MAX - sizeof(reverse) - sizeof(struct udphdr);
-	uint16_t type = htons(from->family == 4 ? ETH_P_IP : ETH_P_IPV6);
-	size_t skip = from->family == 4 ? 12 : 0, size = 16 - skip, at = from->family == 4 ? 12 : 8;
+	const size_t room = FRAME_MAX - HEADERS_MAX - sizeof(struct udphdr);
 	struct udphdr udp = { .source = from->port, .dest = to->port };
 	uint8_t *end;
 
 	if (len > room)
 		len = room;
-	memcpy(reverse, net->mac, 6);
-	memcpy(reverse + 6, net->mac, 6);
-	memcpy(reverse + 12, &type, sizeof(type));
-	memcpy(reverse + ETH_HLEN + at, to->address.b + skip, size);
-	memcpy(reverse + ETH_HLEN + at + size, from->address.b + skip, size);
 	udp.len = htons(sizeof(udp) + len);
-	end = put_ip(out, &about, IPPROTO_UDP, sizeof(udp) + len);
+	end = put_ip_of_a(out, net, from->family, &from->address, &to->address, IPPROTO_UDP,
+			  sizeof(udp) + len);
 	memcpy(end + sizeof(udp), payload, len);
 	udp.check = fold(add(
 		add(pseudo(out, from->family, IPPROTO_UDP, sizeof(udp) + len), &udp, sizeof(udp)),

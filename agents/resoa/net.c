@@ -124,6 +124,21 @@ int net_enter(const struct net *net, enum net_place place)
 	return setns(net->ns[place], CLONE_NEWNET) ? -errno : 0;
 }
 
+void net_frame(const struct net *net, enum net_place place, const uint8_t *frame, size_t len)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = (int)(place == NET_A ? net->e0 : net->w0),
+				  .sll_halen = 6 };
+	int fd = place == NET_A ? net->packet_a : net->packet_w;
+
+	if (!len)
+		return;
+	memcpy(&to.sll_protocol, frame + 12, sizeof(to.sll_protocol));
+	memcpy(to.sll_addr, frame, 6);
+	if (sendto(fd, frame, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+		log_warn("a frame between A and W: %s", strerror(errno));
+}
+
 int net_socket(const struct net *net, enum net_place place, int family, int type, int proto)
 {
 	int err = net_enter(net, place);

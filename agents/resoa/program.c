@@ -25,6 +25,7 @@ struct program {
 	struct event *event;
 	struct bpf_link *link[LINKS_MAX];
 	unsigned int links;
+	struct bpf_link *timeouts; /* one of them: of the iterator */
 	bool draining;
 };
 
@@ -206,7 +207,12 @@ static int attach(struct program *program, const char **what)
 	if (err)
 		return err;
 	*what = "the program of reads";
-	return keep(program, bpf_program__attach(program->skel->progs.resoa_read));
+	err = keep(program, bpf_program__attach(program->skel->progs.resoa_read));
+	if (err)
+		return err;
+	*what = "the program of timeouts";
+	program->timeouts = bpf_program__attach_iter(program->skel->progs.resoa_time_out, NULL);
+	return keep(program, program->timeouts);
 }
 
 struct program *program_load(struct resoa *resoa, char *error, size_t error_len)
@@ -285,6 +291,42 @@ int program_port(struct program *program, const struct resoa_port_key *key, bool
 	if (!count)
 		return bpf_map_delete_elem(fd, key) && errno != ENOENT ? -errno : 0;
 	return bpf_map_update_elem(fd, key, &count, 0) ? -errno : 0;
+}
+
+int program_timeout(struct program *program, const struct resoa_names *names, bool add)
+{
+	int fd = bpf_map__fd(program->skel->maps.resoa_timeout);
+	const uint32_t seen = 0;
+
+	if (!add)
+		return bpf_map_delete_elem(fd, names) ? -errno : 0;
+	return bpf_map_update_elem(fd, names, &seen, 0) ? -errno : 0;
+}
+
+uint32_t program_timeout_seen(struct program *program, const struct resoa_names *names)
+{
+	uint32_t seen = 0;
+
+	bpf_map_lookup_elem(bpf_map__fd(program->skel->maps.resoa_timeout), names, &seen);
+	return seen;
+}
+
+/* It goes through the sockets of the namespace in which it is made. */
+void program_time_out(struct program *program)
+{
+	char nothing[64];
+	int fd;
+
+	net_enter(&program->resoa->net, NET_A);
+	fd = bpf_iter_create(bpf_link__fd(program->timeouts));
+	net_enter(&program->resoa->net, NET_W);
+	if (fd < 0) {
+		log_warn("sockets cannot be gone through: %s", strerror(errno));
+		return;
+	}
+	while (read(fd, nothing, sizeof(nothing)) > 0)
+		;
+	close(fd);
 }
 
 void program_count(struct program *program, struct isthmus_count counts[RESOA_REASON_COUNT])

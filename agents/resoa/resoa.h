@@ -11,7 +11,7 @@
  *   rsock.c    the tables of sockets
  *   syn.c      connects that wait
  *   knock.c    whether a listener takes one more
- *   tcp.c      relays a connection's bytes: relay.c, credit.c
+ *   tcp.c      relays a connection's bytes: relay.c, credit.c; timeout.c
  *   udp.c      datagrams, groups, ICMP errors
  *   frame.c    RST and ICMP, byte by byte
  *   option.c   options that programs set
@@ -66,6 +66,9 @@ int net_enter(const struct net *net, enum net_place place);
 /* A socket made in a place; the thread stays where it is. -errno. */
 int net_socket(const struct net *net, enum net_place place, int family, int type, int proto);
 
+/* Sends a whole frame on the device of A or W. */
+void net_frame(const struct net *net, enum net_place place, const uint8_t *frame, size_t len);
+
 /* ---- program.c */
 struct program;
 struct program *program_load(struct resoa *resoa, char *error, size_t error_len);
@@ -75,6 +78,11 @@ void program_drain(struct program *program);
 int program_held(struct program *program, const struct resoa_syn *syn, enum resoa_held_state state);
 void program_unheld(struct program *program, const struct resoa_syn *syn);
 int program_world(struct program *program, enum resoa_slot slot, int fd);
+/* Connections whose sockets of A are to end by their timers, which program_time_out() runs down. */
+int program_timeout(struct program *program, const struct resoa_names *names, bool add);
+void program_time_out(struct program *program);
+/* How often that has found it. */
+uint32_t program_timeout_seen(struct program *program, const struct resoa_names *names);
 int program_port(struct program *program, const struct resoa_port_key *key, bool granted);
 void program_count(struct program *program, struct isthmus_count counts[RESOA_REASON_COUNT]);
 
@@ -117,7 +125,12 @@ void rsock_each(struct resoa *resoa, void (*each)(struct rsock *rsock, void *arg
 size_t frame_rst(const uint8_t *syn, size_t len, uint8_t *out);
 size_t frame_icmp(const uint8_t *packet, size_t len, uint8_t type, uint8_t code, uint32_t info,
 		  uint8_t *out);
-/* A datagram of A, as ICMP quotes it. */
+/* The ICMP error of which the kernel makes this errno; of one that none has, EHOSTUNREACH. */
+size_t frame_error(const uint8_t *packet, size_t len, int error, uint8_t *out);
+bool frame_has_icmp(int error);
+/* A segment of A without data, and a datagram of A, as ICMP quotes them. */
+size_t frame_segment(const struct net *net, uint8_t family, const struct resoa_names *names,
+		     uint32_t sequence, uint8_t *out);
 size_t frame_datagram(const struct net *net, const struct ep_name *from, const struct ep_name *to,
 		      const void *payload, size_t len, uint8_t *out);
 /* Makes a SYN's checksum, which the kernel had left to the device. */
@@ -242,6 +255,7 @@ struct resoa {
 	struct server *server;
 	struct syns *syns;
 	struct tcps *tcps;
+	struct timeouts *timeouts;
 	uint32_t ping_us;    /* a PING and its PONG, both daemons included; 0: none yet */
 	uint64_t refused[8]; /* why calls failed here: see status.c */
 };

@@ -12,10 +12,7 @@
  * repetition asks again.
  */
 #include <errno.h>
-#include <linux/icmpv6.h>
-#include <linux/if_packet.h>
 #include <netinet/in.h>
-#include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,60 +41,16 @@ struct syns {
 
 /* ---- what A is told */
 
-static void send_frame(int fd, unsigned int ifindex, const uint8_t *frame, size_t len)
-{
-	struct sockaddr_ll to = { .sll_family = AF_PACKET,
-				  .sll_ifindex = (int)ifindex,
-				  .sll_halen = 6 };
-
-	memcpy(&to.sll_protocol, frame + 12, sizeof(to.sll_protocol));
-	memcpy(to.sll_addr, frame, 6);
-	if (len && sendto(fd, frame, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
-		log_warn("a frame between A and W: %s", strerror(errno));
-}
-
-struct icmp_of {
-	int error;
-	uint8_t type4, code4, type6, code6;
-};
-
-/* What the kernel makes of it is this errno: icmp_err_convert, tab_unreach. IPv4 has no EACCES. */
-static const struct icmp_of icmps[] = {
-	{ ENETUNREACH, ICMP_DEST_UNREACH, ICMP_NET_UNREACH, ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
-	{ EHOSTUNREACH, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, ICMPV6_DEST_UNREACH,
-	  ICMPV6_ADDR_UNREACH },
-	{ EACCES, ICMP_DEST_UNREACH, ICMP_PKT_FILTERED, ICMPV6_DEST_UNREACH,
-	  ICMPV6_ADM_PROHIBITED },
-	{ ENOPROTOOPT, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH, ICMPV6_DEST_UNREACH,
-	  ICMPV6_ADDR_UNREACH },
-	{ EHOSTDOWN, ICMP_DEST_UNREACH, ICMP_HOST_UNKNOWN, ICMPV6_DEST_UNREACH,
-	  ICMPV6_ADDR_UNREACH },
-	{ ENONET, ICMP_DEST_UNREACH, ICMP_HOST_ISOLATED, ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
-	{ EOPNOTSUPP, ICMP_DEST_UNREACH, ICMP_SR_FAILED, ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
-	{ EPROTO, ICMP_PARAMETERPROB, 0, ICMPV6_PARAMPROB, 0 },
-};
-
-static const struct icmp_of *icmp_of(int error)
-{
-	for (size_t i = 0; i < sizeof(icmps) / sizeof(icmps[0]); i++)
-		if (icmps[i].error == error)
-			return &icmps[i];
-	return &icmps[1];
-}
-
 static void refuse(struct resoa *resoa, const uint8_t *frame, size_t len, int error)
 {
-	const struct icmp_of *icmp = icmp_of(error);
-	bool is_v4 = frame[12] == 0x08;
 	uint8_t out[FRAME_MAX];
 	size_t out_len;
 
 	if (error == ECONNREFUSED || error == ECONNRESET)
 		out_len = frame_rst(frame, len, out);
 	else
-		out_len = frame_icmp(frame, len, is_v4 ? icmp->type4 : icmp->type6,
-				     is_v4 ? icmp->code4 : icmp->code6, 0, out);
-	send_frame(resoa->net.packet_w, resoa->net.w0, out, out_len);
+		out_len = frame_error(frame, len, error, out);
+	net_frame(&resoa->net, NET_W, out, out_len);
 }
 
 /* ---- a connect */
@@ -200,7 +153,7 @@ static void pass(struct rsock *rsock)
 	syn->passed = true;
 	program_held(resoa->program, &syn->key, RESOA_PASSES);
 	frame_checksum(syn->frame, syn->len);
-	send_frame(resoa->net.packet_a, resoa->net.e0, syn->frame, syn->len);
+	net_frame(&resoa->net, NET_A, syn->frame, syn->len);
 	accept_one(resoa, resoa->syns->fd[rsock->family == 6]);
 }
 

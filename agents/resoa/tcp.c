@@ -4,7 +4,8 @@
  *
  *	connect():  syn.c ─> tcp_start ─┐
  *	INCOMING ─> connect in W ───────┴─> bytes ─> FIN of both, DELIVERED ─> CLOSE
- *	                │ refused: RESET      │ RESET, or the server is lost: A has all data ─> RST
+ *	                │ refused: RESET      │ RESET, or the server is lost: A has all data ─> RST,
+ *	                                      │     or by time: timeout.c
  *	                                      └ A's RST ─> RESET
  *
  * What ends is unlinked at once and freed at the end of the loop's turn, for a caller further up
@@ -88,6 +89,7 @@ void tcp_close(struct resoa *resoa)
 {
 	struct tcps *tcps = resoa->tcps;
 
+	timeout_close(resoa);
 	if (!tcps)
 		return;
 	event_free(tcps->turn);
@@ -133,6 +135,7 @@ void tcp_end(struct rsock *rsock)
 	unlink_dirty(tcps, tcp);
 	if (tcp->connecting)
 		LIST_REMOVE(tcp, others);
+	timeout_end(tcp);
 	event_del(&tcp->event);
 	close(tcp->fd);
 	if (tcp->check)
@@ -173,12 +176,12 @@ static void try_reset(struct tcp *tcp)
 {
 	int queued = 0;
 
-	if (!tcp->reset)
+	if (!tcp->reset || tcp->is_timing_out)
 		return;
-	if (relay_is_idle(tcp) && !ioctl(tcp->fd, SIOCOUTQ, &queued) && !queued)
-		rsock_end(tcp->rsock, -1);
-	else
+	if (!relay_is_idle(tcp) || ioctl(tcp->fd, SIOCOUTQ, &queued) || queued)
 		tcp_check(tcp);
+	else if (!timeout_is(tcp->reset) || !timeout_begin(tcp))
+		rsock_end(tcp->rsock, -1);
 }
 
 static void begin_reset(struct tcp *tcp, int error)

@@ -38,7 +38,10 @@ struct tcp {
 	struct event event;
 	struct event *check; /* of tcp_check(), while it is waited for something */
 	unsigned int check_ms;
-	bool is_dirty, is_waiting;
+	bool is_dirty, is_waiting, is_timing_out;
+	uint64_t timeout_ms;   /* timeout.c: since when */
+	uint32_t timeout_seen; /* how often its socket of A was there */
+	TAILQ_ENTRY(tcp) timeouts;
 	struct tcp *next_dirty, *next_waiting, *next_dead;
 	LIST_ENTRY(tcp) others; /* that are connecting */
 };
@@ -57,6 +60,12 @@ void relay_data(struct tcp *tcp, const void *bytes, size_t len, bool urgent);
 void relay_flush(struct tcp *tcp); /* what was kept */
 void relay_free(struct tcp *tcp);
 bool relay_is_idle(const struct tcp *tcp); /* nothing is kept */
+
+/* ---- timeout.c: errors that come to A by its own timers */
+bool timeout_is(int error);
+bool timeout_begin(struct tcp *tcp); /* false: it cannot be; ends the rsock later */
+void timeout_end(struct tcp *tcp);   /* by tcp_end() */
+void timeout_close(struct resoa *resoa);
 
 /* ---- credit.c */
 void credit_start(struct tcp *tcp);

@@ -367,6 +367,7 @@ static struct resoa_bpf *load(void)
 	bpf_map__set_autocreate(skel->maps.resoa_world, false);
 	bpf_map__set_autocreate(skel->maps.resoa_port, false);
 	bpf_map__set_autocreate(skel->maps.resoa_socket, false);
+	bpf_map__set_autocreate(skel->maps.resoa_timeout, false);
 	err = resoa_bpf__load(skel);
 	if (!err)
 		return skel;

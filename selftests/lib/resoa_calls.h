@@ -38,6 +38,7 @@ extern const struct calls_case calls_names[], calls_connect[], calls_listen[], c
 const char *peer_of(int family);    /* the peer, on the server's link */
 const char *own_of(int family);	    /* the server's, so the program's too */
 const char *far_of(int family);	    /* an address of the peer, not on the link */
+const char *leaves_of(int family);  /* likewise, until the peer takes it away */
 const char *silent_of(int family);  /* nobody there answers: the peer drops */
 const char *refuses_of(int family); /* the peer says: host unreachable */
 const char *filters_of(int family); /* the peer says: prohibited */
@@ -95,6 +96,7 @@ int tcp(int family);
 int udp(int family);
 /* A TCP connection that the peer has accepted. */
 int tcp_open(int family);
+int tcp_open_to(int family, const char *address);
 /* One that the peer made to a listener here; both ends quiet. */
 int tcp_accepted(int family, int *listener);
 int tcp_listener(int family, int backlog);

@@ -223,18 +223,107 @@ static void muted_timeout(int family)
 	DO(send(fd, "x", 1, MSG_NOSIGNAL));
 }
 
-static void muted_keepalive(int family)
+static void keep_alive(int fd)
 {
-	int fd = tcp_open(family);
-
 	set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 1);
 	set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
 	set(fd, IPPROTO_TCP, TCP_KEEPCNT, 1);
+}
+
+static void muted_keepalive(int family)
+{
+	int fd = tcp_open(family);
+
+	keep_alive(fd);
 	peer_say("mute");
 	ready_after(fd, POLLIN, 6000);
 	DO(recv(fd, text, 1, 0));
 	say_error(fd);
+}
+
+static void muted_accepted(int family)
+{
+	int listener, fd = tcp_accepted(family, &listener);
+
+	keep_alive(fd);
+	peer_say("mute");
+	ready_after(fd, POLLIN, 6000);
+	DO(recv(fd, text, 1, 0));
+	DO(close(listener));
+}
+
+/* What had come before may be read. */
+static void muted_unread(int family)
+{
+	int fd = tcp_open(family);
+
+	keep_alive(fd);
+	peer_say("send unread");
+	wait_bytes(fd, 6);
+	peer_say("mute");
+	ready_after(fd, POLLERR, 6000);
+	DO_READ(recv(fd, text, sizeof(text), 0), text);
+	say_error(fd);
+	DO(recv(fd, text, 1, 0));
+}
+
+/* The program has sent all that it may. */
+static void muted_full(int family)
+{
+	int fd = tcp_open(family), full = 0;
+
+	set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 2500);
+	peer_say("mute");
+	while (full < 3)
+		if (send(fd, text, sizeof(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+			full++;
+			nap(100);
+		}
+	ready_after(fd, POLLIN, 9000);
+	DO(recv(fd, text, 1, 0));
+	DO(send(fd, "x", 1, MSG_NOSIGNAL));
+}
+
+static void muted_after_end(int family)
+{
+	int fd = tcp_open(family);
+
+	keep_alive(fd);
+	peer_say("fin");
+	say_state(fd, TCP_CLOSE_WAIT);
+	peer_say("mute");
+	ready_after(fd, POLLERR, 6000);
+	say_error(fd);
+	DO(recv(fd, text, 1, 0));
+	DO(send(fd, "x", 1, MSG_NOSIGNAL));
+}
+
+static void muted_after_shutdown(int family)
+{
+	int fd = tcp_open(family);
+
+	keep_alive(fd);
+	DO(shutdown(fd, SHUT_WR));
+	peer_say("eat");
+	say_state(fd, TCP_FIN_WAIT2);
+	peer_say("mute");
+	ready_after(fd, POLLIN, 6000);
+	DO(recv(fd, text, 1, 0));
+	DO(recv(fd, text, 1, 0));
+}
+
+/* Not silence: a router says that nobody is there, which TCP believes when its time is over. */
+static void left(int family)
+{
+	int fd = tcp_open_to(family, leaves_of(family));
+
+	set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 1000);
+	peer_say("leave %s", leaves_of(family));
+	DO(send(fd, "x", 1, 0));
+	ready_after(fd, POLLIN, 6000);
+	DO(recv(fd, text, 1, 0));
+	DO(recv(fd, text, 1, 0));
 }
 
 const struct calls_case calls_reset[] = {
@@ -255,5 +344,11 @@ const struct calls_case calls_reset[] = {
 	{ "close_late", close_late, CALLS_BOTH },
 	{ "muted_timeout", muted_timeout, CALLS_BOTH },
 	{ "muted_keepalive", muted_keepalive, CALLS_BOTH },
+	{ "muted_accepted", muted_accepted, CALLS_6 },
+	{ "muted_unread", muted_unread, CALLS_4 },
+	{ "muted_full", muted_full, CALLS_6 },
+	{ "muted_after_end", muted_after_end, CALLS_4 },
+	{ "muted_after_shutdown", muted_after_shutdown, CALLS_6 },
+	{ "left", left, CALLS_BOTH },
 	{ 0 },
 };

@@ -22,6 +22,7 @@
 ADDRESSES(peer, "198.51.100.2", "2001:db8::2")
 ADDRESSES(own, "198.51.100.1", "2001:db8::1")
 ADDRESSES(far, "203.0.113.1", "2001:db8:1::1")
+ADDRESSES(leaves, "203.0.113.2", "2001:db8:1::2")
 ADDRESSES(silent, "203.0.113.66", "2001:db8:1::66")
 ADDRESSES(refuses, "203.0.113.67", "2001:db8:1::67")
 ADDRESSES(filters, "203.0.113.68", "2001:db8:1::68")
@@ -107,16 +108,21 @@ int udp(int family)
 	return MUST(socket(family == 6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 }
 
-int tcp_open(int family)
+int tcp_open_to(int family, const char *address)
 {
 	int fd = tcp(family), port = peer_port("tcp %d", family);
 
-	MUST(connect_to(fd, peer_of(family), port));
+	MUST(connect_to(fd, address, port));
 	if (!strcmp(peer("accept"), "nothing")) {
 		say("the peer has not accepted");
 		exit(1);
 	}
 	return fd;
+}
+
+int tcp_open(int family)
+{
+	return tcp_open_to(family, peer_of(family));
 }
 
 int tcp_listener(int family, int backlog)

@@ -13,7 +13,7 @@
  *   accept                  a connection, from now on the one that is meant: ADDRESS PORT
  *   connect ADDRESS PORT    likewise: connected PORT, or an error
  *   use N                   the connection made as number N
- *   send TEXT, chars N, oob C, fin, rst, close, mute
+ *   send TEXT, chars N, oob C, fin, rst, close, mute, leave ADDRESS
  *   read, eat, marks, duplex N, echo, info, pktoptions, mss, state
  *   udp FAMILY [PORT]       a socket: PORT
  *   from                    the next datagram: ADDRESS PORT TO ttl=T tos=O: TEXT

@@ -171,6 +171,20 @@ static void do_mute(const char *args)
 	answer_result(setsockopt(conn, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)));
 }
 
+/* Its address moves to nowhere: who sends there hears from a router that nobody is there. */
+static void do_leave(const char *args)
+{
+	char line[256], address[64];
+
+	if (sscanf(args, "%63s", address) != 1) {
+		answer("no address");
+		return;
+	}
+	snprintf(line, sizeof(line), "ip addr del %s/%d dev lo && ip route add unreachable %s",
+		 address, strchr(address, ':') ? 128 : 32, address);
+	answer_result(system(line) ? -1 : 0);
+}
+
 static void do_read(const char *args)
 {
 	long len;
@@ -346,6 +360,7 @@ const struct peer_command peer_tcp[] = {
 	{ "close", do_close },
 	{ "unlisten", do_unlisten },
 	{ "mute", do_mute },
+	{ "leave", do_leave },
 	{ "read", do_read },
 	{ "eat", do_eat },
 	{ "duplex", do_duplex },
