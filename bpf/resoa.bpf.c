@@ -3,7 +3,8 @@
  * resoa - the socket interface of one host, used by others (ReSoA paper).
  *
  * At the client: create notes each socket of A; bind4, bind6 and post_bind decide and tell of binds
- * (resoa_bind.bpf.h), setsockopt tells of options (resoa_option.bpf.h), sockops of listen(); out
+ * (resoa_bind.bpf.h), setsockopt tells of options, getsockopt answers for the server
+ * (resoa_option.bpf.h), sockops tells of listen(); out
  * keeps each SYN until the server has connected (resoa_hold.bpf.h); lookup gives all packets of A
  * to the daemon's sockets in W; read tells how far a program has read; time_out ends what timed out
  * at the server (resoa_timeout.bpf.h). At the server: fin_in takes a peer's FIN away until the
@@ -95,6 +96,12 @@ SEC("cgroup/setsockopt")
 int resoa_setsockopt(struct bpf_sockopt *ctx)
 {
 	return option_set(ctx);
+}
+
+SEC("cgroup/getsockopt")
+int resoa_getsockopt(struct bpf_sockopt *ctx)
+{
+	return option_get(ctx);
 }
 
 SEC("sockops")

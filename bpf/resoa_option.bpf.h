@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Options of A's sockets that mean something at the server, whose sockets the peers see (4.2).
- * The kernel's own handling in A goes on as ever: it checks values, and answers getsockopt().
+ * The kernel's own handling in A goes on as ever: it checks values, and answers getsockopt(). Of
+ * one default the answer is the server's: TCP_CONGESTION of a socket that has not set it.
  */
 #ifndef ISTHMUS_BPF_RESOA_OPTION_H
 #define ISTHMUS_BPF_RESOA_OPTION_H
@@ -146,21 +147,80 @@ static __always_inline void option_tell(struct bpf_sockopt *ctx, __u64 cookie)
 	note(RESOA_OPTION);
 }
 
-/* bpf_get_socket_cookie() is refused here: it was kept when the socket was made. */
-static __always_inline int option_set(struct bpf_sockopt *ctx)
+/* 0: the kernel takes the caller's own value, of which we had only the beginning; and its own
+ * answer stands. */
+static __always_inline int option_done(struct bpf_sockopt *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct resoa_socket *socket;
-
-	if (sk && option_is_told(ctx->level, ctx->optname)) {
-		socket = bpf_sk_storage_get(&resoa_socket, sk, NULL, 0);
-		if (socket)
-			option_tell(ctx, socket->cookie);
-	}
-	/* 0: the kernel takes the caller's own value, of which we had only the beginning. */
 	if (ctx->optlen > OPTION_BUFFER)
 		ctx->optlen = 0;
 	return OPTION_ALLOW;
+}
+
+static __always_inline bool option_is_congestion(const struct bpf_sockopt *ctx)
+{
+	return ctx->level == IPPROTO_TCP && ctx->optname == TCP_CONGESTION;
+}
+
+/* A value that is set may be without its 0; one that is asked for may be cut. */
+static __always_inline bool option_is_name(struct bpf_sockopt *ctx, const char *name, bool cut)
+{
+	const char *value = ctx->optval, *end = ctx->optval_end;
+	__s32 length = ctx->optlen;
+
+	for (int i = 0; i < RESOA_NAME_BYTES; i++) {
+		if (i >= length || value + i + 1 > end)
+			return cut || !name[i];
+		if (value[i] != name[i])
+			return false;
+		if (!value[i])
+			return true;
+	}
+	return true;
+}
+
+/* bpf_get_socket_cookie() is refused here: it was kept when the socket was made. */
+static __always_inline struct resoa_socket *option_socket(struct bpf_sockopt *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? bpf_sk_storage_get(&resoa_socket, sk, NULL, 0) : NULL;
+}
+
+static __always_inline int option_set(struct bpf_sockopt *ctx)
+{
+	const struct resoa_conf *conf = conf_get();
+	struct resoa_socket *socket = NULL;
+
+	if (conf && option_is_told(ctx->level, ctx->optname))
+		socket = option_socket(ctx);
+	if (socket)
+		option_tell(ctx, socket->cookie);
+	/* The kernel refuses nobody its own default. */
+	if (socket && option_is_congestion(ctx) && option_is_name(ctx, conf->congestion_a, false))
+		socket->chosen = 1;
+	return option_done(ctx);
+}
+
+static __always_inline void option_put_name(struct bpf_sockopt *ctx, const char *name)
+{
+	char *value = ctx->optval, *end = ctx->optval_end;
+	__s32 length = ctx->optlen;
+
+	for (int i = 0; i < RESOA_NAME_BYTES && i < length && value + i + 1 <= end; i++)
+		value[i] = name[i];
+}
+
+/* After the kernel has answered. */
+static __always_inline int option_get(struct bpf_sockopt *ctx)
+{
+	const struct resoa_conf *conf = conf_get();
+	struct resoa_socket *socket = NULL;
+
+	if (conf && conf->congestion[0] && option_is_congestion(ctx) && !ctx->retval)
+		socket = option_socket(ctx);
+	if (socket && !socket->chosen && option_is_name(ctx, conf->congestion_a, true))
+		option_put_name(ctx, conf->congestion);
+	return option_done(ctx);
 }
 
 #endif

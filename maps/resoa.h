@@ -46,6 +46,7 @@
 #define RESOA_KNOCK_BYTES  (1 << 18) /* SYNs that wait for the daemon: some 800 */
 #define RESOA_FRAME_BYTES  192	     /* a SYN with all its headers: 14 + 60 + 60, or 14 + 40 + 60 */
 #define RESOA_OPTION_BYTES 168	     /* of an option, its beginning: a group_source_req's IPv6 */
+#define RESOA_NAME_BYTES   16	     /* of a congestion control, with its 0: TCP_CA_NAME_MAX */
 #define RESOA_READ_STEP	   32768     /* a READ event at least each so many bytes */
 #define RESOA_FIN_MARK	   0x5250    /* skb->mark of what the daemon sends to itself */
 
@@ -91,9 +92,11 @@ struct resoa_conf {
 	__u32 open_binds; /* 1: a port that is not in resoa_port may be bound too */
 	__u64 client;	  /* netns cookie of A */
 	__u64 world;	  /* netns cookie of W */
+	/* Default congestion controls: getsockopt() tells the server's where A has its own. */
+	char congestion_a[RESOA_NAME_BYTES], congestion[RESOA_NAME_BYTES];
 };
 
-_Static_assert(sizeof(struct resoa_conf) == 24, "resoa_conf is an ABI");
+_Static_assert(sizeof(struct resoa_conf) == 56, "resoa_conf is an ABI");
 
 /* A socket's two names as A sees them. IPv4 is mapped. */
 struct resoa_names {
@@ -137,6 +140,7 @@ _Static_assert(sizeof(struct resoa_port_key) == 4, "resoa_port_key is an ABI");
 struct resoa_socket {
 	__u64 cookie; /* that of the socket that was created: an accepted one's is its listener's */
 	__u64 read;   /* bytes that the program has read, as of the last READ event */
+	__u64 chosen; /* 1: the program has set TCP_CONGESTION to what is A's default */
 };
 
 enum resoa_fin_state { RESOA_FIN_OFF, RESOA_FIN_ARMED, RESOA_FIN_HELD_BACK, RESOA_FIN_OPEN };

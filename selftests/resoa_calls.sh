@@ -138,15 +138,9 @@ here_run() { # FILE
 		"$PROGRAM" "${WORDS[@]}" >"$TMP/$1" 2>&1 </dev/null
 }
 
-# Lines that may differ, and why.
-MAY_DIFFER=(
-	# A's own algorithm: nothing of A goes to a network. What a program sets is set at the server, too.
-	'^option_defaults/.*TCP_CONGESTION'
-)
-
 compare() {
 	local verdict name cases=0
-	"$SELFTESTS/lib/resoa_calls_diff.py" "$TMP/local" "$TMP/here" "${MAY_DIFFER[@]}" >"$TMP/verdicts"
+	"$SELFTESTS/lib/resoa_calls_diff.py" "$TMP/local" "$TMP/here" >"$TMP/verdicts"
 	while read -r verdict name; do
 		case $verdict in
 		same) ok "$name" ;;

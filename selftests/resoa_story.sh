@@ -53,6 +53,17 @@ at_most "us to the end of file, 200 kB, half of them" "$(of alice eof $PEER4 700
 equal "refused" "$(of alice connect $PEER4 7999)" ECONNREFUSED
 equal "no host" "$(of alice connect 192.0.2.77 7999)" EHOSTUNREACH
 
+congestion() { # cmd...: what a socket says before and after connect()
+	"$@" python3 -c 'import socket, sys
+s = socket.socket()
+say = lambda: s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+before = say()
+s.connect((sys.argv[1], 80))
+print(before, say())' $PEER4
+}
+equal "the default congestion control is the server's" "$(congestion resoa_in alice)" "$(congestion in_ns server)"
+equal "and without run" "$(congestion resoa_net alice)" "$(congestion in_ns server)"
+
 # ---- three clients
 
 resoa_client bob

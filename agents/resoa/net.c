@@ -104,10 +104,22 @@ static void set_all(const struct setting *list, size_t count, const char *device
 }
 
 /* BBR, some kernels' default, would pace bytes that never leave the machine. */
-static void set_congestion(void)
+static void set_congestion(const char *wanted)
 {
+	if (wanted && strncmp(wanted, "bbr", 3) &&
+	    !link_sysctl("ipv4/tcp_congestion_control", wanted))
+		return;
 	if (link_sysctl("ipv4/tcp_congestion_control", "reno"))
 		set("ipv4/tcp_congestion_control", "cubic");
+}
+
+static void read_congestion(struct net *net)
+{
+	char line[64] = "";
+
+	link_sysctl_read("ipv4/tcp_congestion_control", line, sizeof(line));
+	if (sscanf(line, "%15s", net->congestion) != 1)
+		net->congestion[0] = 0;
 }
 
 /* ---- namespaces */
@@ -243,9 +255,10 @@ static int make_pair(struct net *net, const json_t *registered)
 	set_all(of_device, COUNT(of_device), e0);
 	if (!net->whole_host) {
 		set_all(of_client, COUNT(of_client), NULL);
-		set_congestion();
+		set_congestion(json_string_value(json_object_get(registered, "congestion")));
 		link_up(net->link[NET_A], if_nametoindex("lo"), false);
 	}
+	read_congestion(net);
 	err = net_enter(net, NET_W);
 	if (!err)
 		err = find_device(W0, &net->w0, &net->packet_w);
@@ -253,7 +266,7 @@ static int make_pair(struct net *net, const json_t *registered)
 		return err;
 	set_all(of_device, COUNT(of_device), W0);
 	set_all(of_world, COUNT(of_world), NULL);
-	set_congestion();
+	set_congestion(NULL);
 	err = link_up(net->link[NET_W], if_nametoindex("lo"), false);
 	if (!err)
 		err = link_up(net->link[NET_W], net->w0, true);

@@ -27,6 +27,7 @@ struct program {
 	unsigned int links;
 	struct bpf_link *timeouts; /* one of them: of the iterator */
 	bool draining;
+	bool answers; /* resoa_getsockopt is attached */
 };
 
 /* ---- events */
@@ -110,22 +111,6 @@ static int load(struct program *program)
 	return err;
 }
 
-static int write_conf(struct program *program)
-{
-	const struct net *net = &program->resoa->net;
-	const struct resoa_conf conf = {
-		.abi = RESOA_ABI,
-		.open_binds = net->whole_host, /* its services have addresses of their own */
-		.client = net->cookie[NET_A],
-		.world = net->cookie[NET_W],
-	};
-	const uint32_t zero = 0;
-
-	return bpf_map_update_elem(bpf_map__fd(program->skel->maps.resoa_conf), &zero, &conf, 0)
-		       ? -errno
-		       : 0;
-}
-
 static int keep(struct program *program, struct bpf_link *link)
 {
 	if (!link)
@@ -151,6 +136,44 @@ static int open_cgroup(void)
 	if (mounts)
 		fclose(mounts);
 	return fd;
+}
+
+/* It costs each getsockopt(2) of the host a third of a microsecond: so only where it is needed. */
+static int attach_answers(struct program *program)
+{
+	int fd, err;
+
+	if (program->answers)
+		return 0;
+	fd = open_cgroup();
+	if (fd < 0)
+		return fd;
+	err = keep(program, bpf_program__attach_cgroup(program->skel->progs.resoa_getsockopt, fd));
+	close(fd);
+	program->answers = !err;
+	return err;
+}
+
+int program_conf(struct program *program)
+{
+	const struct net *net = &program->resoa->net;
+	const char *congestion =
+		json_string_value(json_object_get(program->resoa->registered, "congestion"));
+	struct resoa_conf conf = {
+		.abi = RESOA_ABI,
+		.open_binds = net->whole_host, /* its services have addresses of their own */
+		.client = net->cookie[NET_A],
+		.world = net->cookie[NET_W],
+	};
+	const uint32_t zero = 0;
+
+	memcpy(conf.congestion_a, net->congestion, sizeof(conf.congestion_a));
+	if (congestion)
+		strncpy(conf.congestion, congestion, sizeof(conf.congestion) - 1);
+	if (bpf_map_update_elem(bpf_map__fd(program->skel->maps.resoa_conf), &zero, &conf, 0))
+		return -errno;
+	return congestion && strcmp(conf.congestion, conf.congestion_a) ? attach_answers(program)
+									: 0;
 }
 
 static int attach_cgroup(struct program *program)
@@ -226,7 +249,7 @@ struct program *program_load(struct resoa *resoa, char *error, size_t error_len)
 		err = load(program);
 	}
 	if (!err)
-		err = write_conf(program);
+		err = program_conf(program);
 	if (!err)
 		err = attach(program, &what);
 	if (!err)

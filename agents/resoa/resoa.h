@@ -51,9 +51,10 @@ struct net {
 	int packet_a, packet_w; /* AF_PACKET, to send frames on e0 and w0 */
 	uint8_t mac[6];		/* of both ends */
 	bool whole_host;
-	struct mnl_socket *link[3]; /* rtnetlink of A and W, by enum net_place */
-	json_t *addresses, *routes; /* those that are set */
-	char port_range[32];	    /* the host's own, under whole_host */
+	char congestion[RESOA_NAME_BYTES]; /* default of A */
+	struct mnl_socket *link[3];	   /* rtnetlink of A and W, by enum net_place */
+	json_t *addresses, *routes;	   /* those that are set */
+	char port_range[32];		   /* the host's own, under whole_host */
 };
 
 /* Makes A and W as the server has told (REGISTERED). 0, or a negative errno and a line in error. */
@@ -73,6 +74,7 @@ void net_frame(const struct net *net, enum net_place place, const uint8_t *frame
 struct program;
 struct program *program_load(struct resoa *resoa, char *error, size_t error_len);
 void program_free(struct program *program);
+int program_conf(struct program *program); /* what the server has told is different now */
 /* Takes every event that is there: before data is forwarded, for events come before bytes. */
 void program_drain(struct program *program);
 int program_held(struct program *program, const struct resoa_syn *syn, enum resoa_held_state state);

@@ -121,6 +121,7 @@ static void registered(struct server *server, json_t *told)
 	log_info("registered as %s by %s", lhp_name(server->lhp), lhp_peer(server->lhp));
 	if (!is_first) {
 		net_change(&resoa->net, told);
+		program_conf(resoa->program);
 	} else if (daemon_registered(resoa, error, sizeof(error))) {
 		log_error("%s", error);
 		event_base_loopbreak(resoa->base);
@@ -140,6 +141,7 @@ static void changed(struct server *server, json_t *told)
 	if (resoa->lhp) {
 		json_object_update(resoa->registered, told);
 		net_change(&resoa->net, told);
+		program_conf(resoa->program);
 		bind_registered(resoa);
 		control_registered(resoa);
 	}

@@ -19,6 +19,7 @@
 #include "resoad.h"
 
 #define FILE_MAX  32768
+#define NAME_LEN  16  /* TCP_CA_NAME_MAX */
 #define SETTLE_MS 100 /* several changes are told at once */
 
 struct exports {
@@ -172,6 +173,17 @@ static void read_files(struct exports *exports)
 
 /* ---- what a client is told */
 
+/* Empty if it cannot be read, or is longer than a name can be. */
+static void read_congestion(char name[NAME_LEN])
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "re");
+
+	if (!file || fscanf(file, "%15s", name) != 1)
+		name[0] = '\0';
+	if (file)
+		fclose(file);
+}
+
 const struct isthmus_addr *export_address(const struct client *client, uint8_t family)
 {
 	const struct client_conf *conf = client->conf;
@@ -250,15 +262,18 @@ json_t *export_registered(struct resoad *resoad, struct client *client)
 	const struct client_conf *conf = client->conf;
 	const struct exports *exports = resoad->exports;
 	json_t *lease = lease_told(client);
+	char congestion[NAME_LEN];
 
+	read_congestion(congestion);
 	return json_pack(
-		"{s:i, s:s, s:o, s:o, s:i, s:[i,i], s:o, s:b, s:{s:i, s:I, s:I}, s:O, s:o*}",
-		"version", EP_VERSION, "name", conf->identity.name, "addresses",
-		addresses_json(exports, client), "routes", routes_json(exports, client), "mtu",
-		(int)exports->mtu, "ports", (int)conf->port_low, (int)conf->port_high, "granted",
-		granted_json(conf), "any_port", (int)conf->any_port, "limits", "sockets",
-		(int)conf->sockets, "rate", (json_int_t)conf->rate, "bytes",
-		(json_int_t)conf->bytes, "files", exports->files, "lease", lease);
+		"{s:i, s:s, s:s, s:o, s:o, s:i, s:[i,i], s:o, s:b, s:{s:i, s:I, s:I}, s:O, s:o*}",
+		"version", EP_VERSION, "name", conf->identity.name, "congestion", congestion,
+		"addresses", addresses_json(exports, client), "routes",
+		routes_json(exports, client), "mtu", (int)exports->mtu, "ports",
+		(int)conf->port_low, (int)conf->port_high, "granted", granted_json(conf),
+		"any_port", (int)conf->any_port, "limits", "sockets", (int)conf->sockets, "rate",
+		(json_int_t)conf->rate, "bytes", (json_int_t)conf->bytes, "files", exports->files,
+		"lease", lease);
 }
 
 /* ---- changes */
