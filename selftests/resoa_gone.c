@@ -233,7 +233,8 @@ static void test_connection(void **state)
 	turn(50);
 }
 
-/* The queue holds a few; those that live are still known, those that ended are not. */
+/* The queue holds a few; those that live are still known, those that ended are not, but for bound
+ * ones of a kernel that does not list them. */
 static void test_lost(void **state)
 {
 	int fd[MANY], kept[6];
@@ -264,7 +265,8 @@ static void test_lost(void **state)
 	assert_true(resoa.gone->lost > lost);
 	for (int i = 0; i < MANY; i++)
 		assert_null(rsock_of_cookie(&resoa, cookie[i]));
-	assert_int_equal(bound_count, 1);
+	assert_true(bound_count == 1 || !lists_bound());
+	assert_int_equal(bound[0], cookie_of(kept[2]));
 	for (int i = 0; i < 6; i++) {
 		if (rows[i].kind != RSOCK_SYN)
 			assert_non_null(rsock_of_cookie(&resoa, cookie_of(kept[i])));

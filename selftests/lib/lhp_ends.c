@@ -264,9 +264,17 @@ static uint64_t now_ms(void)
 	return time.tv_sec * 1000ull + time.tv_nsec / 1000000;
 }
 
+static int slow(void)
+{
+	const char *text = getenv("SLOW");
+	int factor = text ? atoi(text) : 1;
+
+	return factor > 1 && factor <= 100 ? factor : 1;
+}
+
 bool ends_run(bool (*done)(void))
 {
-	uint64_t end = now_ms() + ENDS_WAIT_MS;
+	uint64_t end = now_ms() + (uint64_t)ENDS_WAIT_MS * slow();
 
 	while (!done()) {
 		event_base_loop(ends.client.base, EVLOOP_NONBLOCK);

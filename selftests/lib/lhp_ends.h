@@ -20,7 +20,7 @@
 #define ENDS_STREAMS 64
 #define ENDS_KEY     7	   /* each byte of the client's key */
 #define ENDS_NAME    "c-1" /* the only client that is known */
-#define ENDS_WAIT_MS 20000 /* for anything, at most */
+#define ENDS_WAIT_MS 20000 /* for anything, at most; $SLOW times as long on a slow machine */
 
 struct end {
 	struct event_base *base;

@@ -8,7 +8,7 @@
 #   client c3 ─┘                                   192.0.2.1/24                192.0.2.2/24
 #                                                  2001:db8:1::1/64            2001:db8:1::2/64
 #
-# RESOA_LHP: unix (preset), or tls, ether: then clients are on a bridge with the server; 10.77.0.0/24, or no address.
+# RESOA_LHP: unix (preset), vsock (loopback), or tls, ether: then clients are on a bridge with the server; 10.77.0.0/24, or no address.
 #
 #   resoa_up [OPTION...]              namespaces server and peer, isthmus-resoad with these options
 #   resoa_client NAME [OPTION...]     namespace NAME, its key, isthmus-resoa with these options; waits
@@ -29,6 +29,7 @@ resoa_up() {
 	in_ns server ip -6 route add default via $PEER6
 	case $RESOA_LHP in
 	unix) RESOA_PLACE=unix:$TMP/resoad.lhp RESOA_LISTEN=$RESOA_PLACE ;;
+	vsock) RESOA_PLACE=vsock:1:$((2000 + $$ % 30000)) RESOA_LISTEN=$RESOA_PLACE ;; # no network has its own ports
 	tls)
 		RESOA_PLACE=tls:10.77.0.1:7700 RESOA_LISTEN=tls:10.77.0.1:7700
 		in_ns server ip link add lhp0 type bridge
@@ -59,7 +60,9 @@ resoa_client() { # NAME [OPTION...]
 	tls) net_link "$1" lhp0 "10.77.0.$((RESOA_COUNT + 1))/24" server "lhp$RESOA_COUNT" - ;;
 	ether) net_link "$1" lhp0 - server "lhp$RESOA_COUNT" - ;;
 	esac
-	[ "$RESOA_LHP" = unix ] || in_ns server ip link set "lhp$RESOA_COUNT" master lhp0
+	case $RESOA_LHP in
+	tls | ether) in_ns server ip link set "lhp$RESOA_COUNT" master lhp0 ;;
+	esac
 	if [ ! -f "$TMP/$1.key" ]; then
 		(umask 077 && isthmus-resoad client add "$1" --clients "$TMP/resoad.clients" >"$TMP/$1.key")
 		kill -HUP "$RESOA_SERVER"

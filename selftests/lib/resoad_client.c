@@ -157,6 +157,14 @@ static const struct lhp_handler handler = { .opened = on_opened,
 					    .message = on_message,
 					    .closed = on_closed };
 
+int rc_limit_ms(void)
+{
+	const char *slow = getenv("SLOW");
+	int factor = slow ? atoi(slow) : 1;
+
+	return 3000 * (factor > 1 && factor <= 100 ? factor : 1);
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec t;

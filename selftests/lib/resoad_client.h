@@ -15,7 +15,10 @@
 
 #define RC_LOCAL4 "192.0.2.1"
 #define RC_LOCAL6 "2001:db8:1::1"
-#define RC_MS	  3000
+#define RC_MS	  rc_limit_ms()
+
+/* How long anything may take, at most; longer on a slow machine ($SLOW). */
+int rc_limit_ms(void);
 
 struct rc_mail {
 	struct rc_mail *next;
