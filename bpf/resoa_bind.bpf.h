@@ -57,7 +57,7 @@ static __always_inline bool bind_granted(const struct resoa_port_key *key)
 	const struct resoa_conf *conf = conf_get();
 	const __u32 *count = bpf_map_lookup_elem(&resoa_port, key);
 
-	return (count && *count) || (conf && conf->open_binds);
+	return count ? *count : conf && conf->open_binds;
 }
 
 static __always_inline int bind_decide(struct bpf_sock_addr *ctx, int family)

@@ -11,7 +11,7 @@
  *   resoa_conf      0                   resoa_conf       daemon                   -
  *   resoa_held      resoa_syn           resoa_held       BPF makes, daemon says   LRU
  *   resoa_world     enum resoa_slot     a socket of W    daemon (sockmap)         -
- *   resoa_port      resoa_port_key      __u32 count      daemon                   refused
+ *   resoa_port      resoa_port_key      __u32 count      daemon, 0: refused       refused
  *   resoa_socket    a socket of A       resoa_socket     BPF (storage)            no events of it
  *   resoa_timeout   resoa_names         __u32 seen       daemon; BPF counts       reset instead
  *   resoa_fin       a socket, server    resoa_fin        daemon arms, opens; BPF  -
@@ -89,7 +89,7 @@ enum resoa_reason {
 
 struct resoa_conf {
 	__u32 abi;
-	__u32 open_binds; /* 1: a port that is not in resoa_port may be bound too */
+	__u32 open_binds; /* 1: a port that is not in resoa_port may be bound, too */
 	__u64 client;	  /* netns cookie of A */
 	__u64 world;	  /* netns cookie of W */
 	/* Default congestion controls: getsockopt() tells the server's where A has its own. */

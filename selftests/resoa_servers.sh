@@ -12,7 +12,7 @@
 need python3
 . "$SELFTESTS/lib/resoa.sh"
 TARGET=198.51.100.1
-ENDS=$SELFTESTS/lib/resoa_ends.py
+ENDS=$SELFTESTS/lib/resoa_ends.py RUN=$SELFTESTS/lib/resoa_run.py
 
 resoa_up
 net_ns server2
@@ -60,11 +60,33 @@ end "${RESOA_PID[alice]}"
 resoa_server
 net_ns dave
 (umask 077 && isthmus-resoad client add dave --clients "$TMP/resoad.clients" >"$TMP/dave.key")
+echo 'granted = 8080 8081' >>"$TMP/resoad.clients"
 kill -HUP "$RESOA_SERVER"
+spawn server host.log python3 "$RUN" bind tcp 0.0.0.0 8080 hold
+HOST=$SPAWNED
+wait_for 30 log_has host.log bound
 BEFORE=$(in_ns dave sysctl -n net.ipv4.ip_local_port_range)
 resoa_start dave --server "$FIRST" --whole-host
 equal "whole host: a program that knows nothing of it" "$(in_ns dave python3 "$ENDS" name $TARGET 7000)" "same 192.0.2.1"
 equal "whole host: loopback is its own" "$(in_ns dave python3 "$ENDS" connect 127.0.0.1 7000)" ECONNREFUSED
+bound() { in_ns "$1" python3 "$RUN" bind tcp "$2" "$3" || true; }
+is_reserved() { [ "$(bound server 0.0.0.0 "$1")" = EADDRINUSE ]; }
+check "whole host: a granted port is reserved" wait_for 20 is_reserved 8081
+equal "whole host: one that a program of the server has" "$(bound dave 0.0.0.0 8080)" EADDRINUSE
+end "$HOST"
+check "whole host: and has no more" wait_for 30 eval "[ \"\$(bound dave 0.0.0.0 8080)\" = 'bound 0.0.0.0 8080' ]"
+spawn dave served.log python3 "$ENDS" listen 0.0.0.0 8081 1
+wait_for 30 log_has served.log "listens on"
+check "whole host: a listener is reached" wait_for 20 eval "[ \"\$(in_ns peer python3 \"$ENDS\" send 192.0.2.1 8081 5)\" = '5 EOF' ]"
+check "whole host: its port is reserved after it" wait_for 20 is_reserved 8081
+equal "whole host: a port that is not granted is the host's own" "$(bound dave 0.0.0.0 9090)" "bound 0.0.0.0 9090"
+REFUSED='import errno, select, socket
+s = socket.create_server(("192.0.2.1", 9091))
+p = select.poll(); p.register(s, select.POLLIN)
+p.poll(20000)
+try: s.setblocking(False); s.accept()
+except OSError as e: print(errno.errorcode[e.errno])'
+equal "whole host: at the server's address alone it is told" "$(in_ns dave python3 -c "$REFUSED")" EINVAL
 end "${RESOA_PID[dave]}"
 equal "whole host: what it was before" "$(in_ns dave sysctl -n net.ipv4.ip_local_port_range; in_ns dave ip -br link | wc -l)" "$BEFORE
 1"

@@ -134,8 +134,10 @@ static void fill_ports(struct binds *binds, bool open)
 	for (unsigned int port = binds->low; port && port <= binds->high; port++)
 		if (binds->high - binds->low < FILLED_MAX)
 			fill_port(binds, (uint16_t)port, open);
+	/* A whole host's are in when they are reserved: reserve.c. */
 	json_array_foreach (binds->single, i, item)
-		fill_port(binds, (uint16_t)json_integer_value(item), open);
+		if (!binds->resoa->net.whole_host)
+			fill_port(binds, (uint16_t)json_integer_value(item), open);
 }
 
 static void read_ports(struct binds *binds, const json_t *registered)
@@ -452,6 +454,18 @@ void bind_message(struct rsock *rsock, const struct ep_message *message)
 	rsock_end(rsock, message->type == EP_RESULT ? 0 : -1);
 }
 
+/* By reserve.c, however many sockets there are. */
+static bool is_reserved(const struct binds *binds, const struct ep_name *name)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (binds->single, i, item)
+		if (binds->resoa->net.whole_host && json_integer_value(item) == ntohs(name->port))
+			return name->proto == IPPROTO_TCP;
+	return false;
+}
+
 /* Without asking: a port that REGISTERED granted, or (io_uring) one that another socket has. */
 static void bound_unasked(struct binds *binds, const struct resoa_event *event)
 {
@@ -461,7 +475,7 @@ static void bound_unasked(struct binds *binds, const struct resoa_event *event)
 				.proto = event->proto };
 	struct user *user;
 
-	if (!name.port || in_block(binds, name.port))
+	if (!name.port || in_block(binds, name.port) || is_reserved(binds, &name))
 		return;
 	user = new_user(binds, event->cookie, name.port);
 	if (!user)

@@ -80,7 +80,7 @@ static int start(struct resoa *resoa, char *error)
 static void end_one(struct rsock *rsock, void *arg)
 {
 	(void)arg;
-	if (rsock->kind != RSOCK_BIND)
+	if (rsock->kind != RSOCK_BIND && rsock->kind != RSOCK_RESERVED)
 		rsock_end(rsock, rsock->kind == RSOCK_LISTENER || rsock->kind == RSOCK_UDP
 					 ? 0
 					 : ECONNRESET);
@@ -96,6 +96,7 @@ static void stop(struct resoa *resoa)
 	udp_close(resoa);
 	option_close(resoa);
 	bind_close(resoa);
+	reserve_close(resoa);
 	knock_close(resoa);
 	syn_close(resoa);
 	tcp_close(resoa);

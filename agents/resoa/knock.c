@@ -5,6 +5,9 @@
  * queue that counts, with the backlog that it has now; connections on their way to it are in it.
  *
  * A listener that has ended is not asked for: the server has heard CLOSE before this answer.
+ *
+ * One that the server cannot have after all is ended in A, too, for its listen() has succeeded: the
+ * program's poll() and accept() tell.
  */
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -65,9 +68,9 @@ static void put_address(__be32 *out, const struct ep_name *name)
 		memcpy(out, &name->address, 16);
 }
 
-/* As if the SYN had come in by e0. */
+/* The socket for a packet from `other` to `name` that comes in by e0. */
 static void write_request(struct request *request, const struct resoa *resoa,
-			  const struct ep_message *message)
+			  const struct ep_name *name, const struct ep_name *other)
 {
 	struct inet_diag_sockid *id = &request->diag.id;
 
@@ -76,16 +79,16 @@ static void write_request(struct request *request, const struct resoa *resoa,
 			  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 			  .nlmsg_flags = NLM_F_REQUEST,
 			  .nlmsg_seq = ++resoa->knocks->number },
-		.diag = { .sdiag_family = message->name.family == 4 ? AF_INET : AF_INET6,
+		.diag = { .sdiag_family = name->family == 4 ? AF_INET : AF_INET6,
 			  .sdiag_protocol = IPPROTO_TCP,
 			  .idiag_states = ~0u,
-			  .id = { .idiag_sport = message->name.port,
-				  .idiag_dport = message->other.port,
+			  .id = { .idiag_sport = name->port,
+				  .idiag_dport = other->port,
 				  .idiag_if = resoa->net.e0,
 				  .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } }
 	};
-	put_address(id->idiag_src, &message->name);
-	put_address(id->idiag_dst, &message->other);
+	put_address(id->idiag_src, name);
+	put_address(id->idiag_dst, other);
 }
 
 /* The kernel answers within send(). An errno of its own is one of the socket's: ENOENT. */
@@ -99,7 +102,7 @@ static int ask(struct resoa *resoa, const struct ep_message *message, struct ine
 
 	if (!knocks)
 		return -ENOMEM;
-	write_request(&request, resoa, message);
+	write_request(&request, resoa, &message->name, &message->other);
 	if (send(knocks->fd, &request, sizeof(request), 0) != sizeof(request))
 		return -errno;
 	do {
@@ -138,4 +141,25 @@ void knock_message(struct rsock *listener, const struct ep_message *message)
 	if (is_full(resoa, id, message))
 		admit.error = EAGAIN;
 	ep_send(resoa->lhp, id, &admit);
+}
+
+/* SOCK_DESTROY, of this listener and no other of its name. Where the kernel cannot do it (before
+ * Linux 4.5, or configured so) the program waits for peers that do not come. */
+void knock_destroy(const struct rsock *listener)
+{
+	const struct resoa_names *names = &listener->names;
+	const struct ep_name name = { names->local, names->local_port, listener->family,
+				      IPPROTO_TCP, 0 };
+	const struct ep_name other = { .family = listener->family };
+	struct knocks *knocks = knocks_of(listener->resoa);
+	struct request request;
+
+	if (!knocks)
+		return;
+	write_request(&request, listener->resoa, &name, &other);
+	request.head.nlmsg_type = SOCK_DESTROY;
+	request.diag.id.idiag_cookie[0] = (uint32_t)listener->cookie;
+	request.diag.id.idiag_cookie[1] = (uint32_t)(listener->cookie >> 32);
+	if (send(knocks->fd, &request, sizeof(request), 0) != sizeof(request))
+		log_debug("a listener is not ended: %s", strerror(errno));
 }

@@ -49,10 +49,10 @@ static int on_event(void *arg, void *data, size_t size)
 		bind_event(resoa, event);
 		break;
 	case RESOA_EVENT_LISTEN:
-		tcp_event_listen(resoa, event);
+		listen_event(resoa, event);
 		break;
 	case RESOA_EVENT_UNLISTEN:
-		tcp_event_unlisten(resoa, event);
+		listen_event_end(resoa, event);
 		break;
 	case RESOA_EVENT_OPTION:
 		option_event(resoa, event);
@@ -350,6 +350,18 @@ void program_time_out(struct program *program)
 	while (read(fd, nothing, sizeof(nothing)) > 0)
 		;
 	close(fd);
+}
+
+/* A socket that has it already was granted it: that count stays. */
+void program_refuse(struct program *program, const struct resoa_port_key *key, bool refused)
+{
+	int fd = bpf_map__fd(program->skel->maps.resoa_port);
+	uint32_t count = 0;
+
+	if (refused)
+		bpf_map_update_elem(fd, key, &count, BPF_NOEXIST);
+	else if (!bpf_map_lookup_elem(fd, key, &count) && !count)
+		bpf_map_delete_elem(fd, key);
 }
 
 void program_count(struct program *program, struct isthmus_count counts[RESOA_REASON_COUNT])

@@ -10,6 +10,7 @@
  *   server.c   the LHP connection, registration
  *   rsock.c    the tables of sockets
  *   syn.c      connects that wait
+ *   listen.c   listeners
  *   knock.c    whether a listener takes one more
  *   tcp.c      relays a connection's bytes: relay.c, credit.c; timeout.c
  *   udp.c      datagrams, groups, ICMP errors
@@ -18,6 +19,7 @@
  *   gone.c     sockets that ended
  *   notify.c   system calls of programs under `run`, by the filter of filter.c
  *   bind.c     whose ports are bound
+ *   reserve.c  ports that are the whole host's
  *   value.c    getsockopt() of what the server knows better
  *   heard.c    listen() until the server listens
  *   control.c  the control sockets, the server's files
@@ -40,6 +42,7 @@ struct rsock;
 struct udp;
 struct options;
 struct knocks;
+struct reserves;
 
 /* ---- net.c */
 enum net_place { NET_HOME, NET_A, NET_W };
@@ -86,11 +89,22 @@ void program_time_out(struct program *program);
 /* How often that has found it. */
 uint32_t program_timeout_seen(struct program *program, const struct resoa_names *names);
 int program_port(struct program *program, const struct resoa_port_key *key, bool granted);
+/* Nobody may bind it, not even where ports need no grant. */
+void program_refuse(struct program *program, const struct resoa_port_key *key, bool refused);
 void program_count(struct program *program, struct isthmus_count counts[RESOA_REASON_COUNT]);
 
 /* ---- rsock.c: one socket that the server has, too */
 /* RSOCK_SYN becomes RSOCK_CONNECT when the connection stands. */
-enum rsock_kind { RSOCK_SYN, RSOCK_CONNECT, RSOCK_INCOMING, RSOCK_LISTENER, RSOCK_UDP, RSOCK_BIND };
+enum rsock_kind {
+	RSOCK_SYN,
+	RSOCK_CONNECT,
+	RSOCK_INCOMING,
+	RSOCK_LISTENER,
+	RSOCK_UDP,
+	RSOCK_BIND,
+	RSOCK_RESERVED,
+	RSOCK_KINDS
+};
 
 struct rsock {
 	uint32_t id;
@@ -149,8 +163,11 @@ void syn_lost(struct rsock *rsock); /* the server is gone: its SYN comes again *
 int syn_socket(struct resoa *resoa, uint8_t family);
 void syn_free(struct rsock *rsock); /* by rsock_end() */
 void tcp_event_read(struct resoa *resoa, const struct resoa_event *event);
-void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event);
-void tcp_event_unlisten(struct resoa *resoa, const struct resoa_event *event);
+void listen_event(struct resoa *resoa, const struct resoa_event *event);
+void listen_event_end(struct resoa *resoa, const struct resoa_event *event);
+void listen_message(struct rsock *listener, const struct ep_message *message);
+/* A server has registered us, again perhaps: what listens in A is told to it. */
+void listen_registered(struct resoa *resoa);
 void tcp_message(struct rsock *rsock, const struct ep_message *message);
 void tcp_incoming(struct rsock *listener, const struct ep_message *message);
 /* The far end of a program's connection: fd is a connected socket of W. */
@@ -160,8 +177,6 @@ unsigned int tcp_connecting(struct resoa *resoa, uint32_t listener);
 void tcp_writable(struct resoa *resoa); /* the LHP has room again */
 void tcp_end(struct rsock *rsock);	/* by rsock_end(): A sees a RST if it still talks */
 void tcp_close(struct resoa *resoa);
-/* A server has registered us, again perhaps: what listens in A is told to it. */
-void tcp_registered(struct resoa *resoa);
 void tcp_lost(struct resoa *resoa); /* the server is gone, and all connections with it */
 int udp_open(struct resoa *resoa);
 void udp_event_bound(struct resoa *resoa, const struct resoa_event *event);
@@ -208,7 +223,15 @@ void bind_each(struct resoa *resoa, void (*each)(uint64_t cookie, void *arg), vo
 void bind_message(struct rsock *rsock, const struct ep_message *message);
 /* KNOCK: may a peer connect? A's kernel is asked. */
 void knock_message(struct rsock *listener, const struct ep_message *message);
+void knock_destroy(const struct rsock *listener); /* the server has none: its program is told */
 void knock_close(struct resoa *resoa);
+/* After REGISTERED and CHANGED: reserves what the server's settings grant. */
+void reserve_registered(struct resoa *resoa);
+void reserve_message(struct rsock *rsock, const struct ep_message *message);
+/* This listener has ended at the server. */
+void reserve_renew(struct resoa *resoa, const struct rsock *ended);
+void reserve_lost(struct resoa *resoa);
+void reserve_close(struct resoa *resoa);
 struct notify;
 /* `listener`: of seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; taken. */
 int notify_add(struct resoa *resoa, int listener);
@@ -250,7 +273,8 @@ struct resoa {
 	struct udp *udp;	 /* of udp_open() */
 	struct options *options; /* of the first event; NULL before */
 	struct binds *binds;
-	struct knocks *knocks; /* of the first KNOCK; NULL before */
+	struct reserves *reserves; /* NULL: not a whole host */
+	struct knocks *knocks;	   /* of the first KNOCK; NULL before */
 	struct notify *notifies;
 	struct gone *gone;
 	struct control *control;

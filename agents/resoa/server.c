@@ -71,6 +71,7 @@ static void lose(struct server *server)
 		resoa->lhp = NULL;
 		tcp_lost(resoa);
 		bind_lost(resoa);
+		reserve_lost(resoa);
 	}
 	event_del(server->ping);
 	retry_later(server);
@@ -128,8 +129,9 @@ static void registered(struct server *server, json_t *told)
 		return;
 	}
 	bind_registered(resoa);
+	reserve_registered(resoa);
 	udp_registered(resoa);
-	tcp_registered(resoa);
+	listen_registered(resoa);
 	control_registered(resoa);
 }
 
@@ -143,6 +145,7 @@ static void changed(struct server *server, json_t *told)
 		net_change(&resoa->net, told);
 		program_conf(resoa->program);
 		bind_registered(resoa);
+		reserve_registered(resoa);
 		control_registered(resoa);
 	}
 	json_decref(told);
@@ -201,6 +204,9 @@ static void take_of_rsock(struct rsock *rsock, const struct ep_message *message)
 		break;
 	case RSOCK_BIND:
 		bind_message(rsock, message);
+		break;
+	case RSOCK_RESERVED:
+		reserve_message(rsock, message);
 		break;
 	default:
 		tcp_message(rsock, message);

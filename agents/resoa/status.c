@@ -16,8 +16,9 @@
 #define SHOWN_MAX 120 /* sockets in one answer: a message has its limit */
 
 static const char *const kinds[] = {
-	[RSOCK_SYN] = "connecting",  [RSOCK_CONNECT] = "connect", [RSOCK_INCOMING] = "incoming",
-	[RSOCK_LISTENER] = "listen", [RSOCK_UDP] = "udp",	  [RSOCK_BIND] = "bind",
+	[RSOCK_SYN] = "connecting",    [RSOCK_CONNECT] = "connect", [RSOCK_INCOMING] = "incoming",
+	[RSOCK_LISTENER] = "listen",   [RSOCK_UDP] = "udp",	    [RSOCK_BIND] = "bind",
+	[RSOCK_RESERVED] = "reserved",
 };
 
 /* ---- show: which path each socket takes */
@@ -175,12 +176,12 @@ static void count_kind(struct rsock *rsock, void *arg)
 
 static json_t *sockets_json(struct resoa *resoa)
 {
-	int count[RSOCK_BIND + 1] = { 0 };
+	int count[RSOCK_KINDS] = { 0 };
 	json_t *object = json_object();
 
 	if (resoa->rsocks)
 		rsock_each(resoa, count_kind, count);
-	for (int i = 0; i <= RSOCK_BIND; i++)
+	for (int i = 0; i < RSOCK_KINDS; i++)
 		json_object_set_new(object, kinds[i], json_integer(count[i]));
 	return object;
 }
@@ -249,12 +250,12 @@ static void write_lhp(struct evbuffer *out, const struct resoa *resoa)
 void status_collect(struct evbuffer *out, void *arg)
 {
 	struct resoa *resoa = arg;
-	int count[RSOCK_BIND + 1] = { 0 };
+	int count[RSOCK_KINDS] = { 0 };
 	char label[64];
 
 	if (resoa->rsocks)
 		rsock_each(resoa, count_kind, count);
-	for (int i = 0; i <= RSOCK_BIND; i++) {
+	for (int i = 0; i < RSOCK_KINDS; i++) {
 		snprintf(label, sizeof(label), "kind=\"%s\"", kinds[i]);
 		metrics_write(out, "isthmus_resoa_sockets", "gauge",
 			      i ? NULL : "Sockets that the server has, too", label,

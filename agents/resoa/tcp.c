@@ -406,33 +406,12 @@ static void take_credit(struct tcp *tcp, uint64_t number)
 		relay_out(tcp);
 }
 
-static void listener_message(struct rsock *rsock, const struct ep_message *message)
-{
-	if (message->type == EP_INCOMING) {
-		tcp_incoming(rsock, message);
-		return;
-	}
-	if (message->type == EP_KNOCK) {
-		knock_message(rsock, message);
-		return;
-	}
-	if (message->type == EP_RESULT)
-		heard_result(rsock, message->error);
-	if (message->type == EP_RESULT && message->error) {
-		log_info("port %u: the server cannot listen: %s", ntohs(rsock->names.local_port),
-			 strerror(message->error));
-		rsock_end(rsock, 0);
-	} else if (message->type == EP_RESET) {
-		rsock_end(rsock, -1);
-	}
-}
-
 void tcp_message(struct rsock *rsock, const struct ep_message *message)
 {
 	struct tcp *tcp = rsock->state;
 
 	if (rsock->kind == RSOCK_LISTENER) {
-		listener_message(rsock, message);
+		listen_message(rsock, message);
 		return;
 	}
 	if (!tcp || tcp->reset)
@@ -484,74 +463,7 @@ void tcp_event_read(struct resoa *resoa, const struct resoa_event *event)
 	credit_mark(tcp);
 }
 
-/* ---- listeners */
-
-static void tell_listen(struct rsock *rsock)
-{
-	const struct ep_message listen = {
-		.type = EP_LISTEN,
-		.name = { rsock->names.local, rsock->names.local_port, rsock->family, IPPROTO_TCP,
-			  0 },
-		.number = rsock->backlog,
-	};
-
-	if (!rsock->resoa->lhp)
-		return;
-	option_send(rsock);
-	if (!ep_send(rsock->resoa->lhp, rsock->id, &listen))
-		rsock->server_knows = true;
-}
-
-/* Loopback is A's own: no peer of the server comes to it. */
-static bool is_on_loopback(const struct resoa_event *event)
-{
-	static const struct isthmus_addr one = { .b = { [15] = 1 } };
-	const struct isthmus_addr *local = &event->names.local;
-
-	return event->family == 4 ? local->b[12] == 127 : !memcmp(local, &one, sizeof(one));
-}
-
-/* listen() may be called again, to change the backlog. */
-void tcp_event_listen(struct resoa *resoa, const struct resoa_event *event)
-{
-	struct rsock *rsock = rsock_of_cookie(resoa, event->cookie);
-
-	if (is_on_loopback(event))
-		return;
-	if (rsock && rsock->kind != RSOCK_LISTENER)
-		rsock_set_cookie(rsock, 0);
-	if (!rsock || rsock->kind != RSOCK_LISTENER) {
-		rsock = rsock_new(resoa, 0, RSOCK_LISTENER);
-		if (!rsock)
-			return;
-		rsock->family = event->family;
-		rsock->proto = IPPROTO_TCP;
-		rsock_set_names(rsock, &event->names);
-		rsock_set_cookie(rsock, event->cookie);
-	}
-	rsock->backlog = (uint32_t)event->number;
-	tell_listen(rsock);
-}
-
-void tcp_event_unlisten(struct resoa *resoa, const struct resoa_event *event)
-{
-	struct rsock *rsock = rsock_of_cookie(resoa, event->cookie);
-
-	if (rsock && rsock->kind == RSOCK_LISTENER)
-		rsock_end(rsock, 0);
-}
-
-static void tell_again(struct rsock *rsock, void *arg)
-{
-	(void)arg;
-	if (rsock->kind == RSOCK_LISTENER && !rsock->server_knows)
-		tell_listen(rsock);
-}
-
-void tcp_registered(struct resoa *resoa)
-{
-	rsock_each(resoa, tell_again, NULL);
-}
+/* ---- the server is gone */
 
 static void lose(struct rsock *rsock, void *arg)
 {
