@@ -277,6 +277,8 @@ struct ether_port {
 	struct ether_out *out;	      /* frames to send; NULL in a test */
 	bool full;		      /* it had no room for one */
 	void *readable, *room, *soon; /* struct event */
+	/* How much of it may wait in the device's queue, by how much goes. */
+	uint64_t queue, rate_from, rate_bytes;
 	/* Frames are looked for by time, while many come. */
 	bool by_time;
 	int pause_fd;

@@ -15,6 +15,8 @@
 #define GRAIN_US       1000 /* of timers: RFC 9002 6.1.2 */
 #define QUEUE_LEAST_US 300
 #define QUEUE_MOST_US  1000
+#define SLOW_LEAST_US  4000 /* RFC 9406 4.3: MIN_RTT_THRESH, MAX_RTT_THRESH */
+#define SLOW_MOST_US   16000
 #define LOST_MOST      0.1 /* part of packets whose loss may have other causes than a full queue */
 #define LOST_OVER      128 /* packets that it is taken of */
 
@@ -42,21 +44,25 @@ void ether_rtt_sample(struct ether_rtt *rtt, uint64_t sample, uint64_t ack_delay
 		rtt->smoothed = 1;
 }
 
-/* The shortest of the last ones, for one alone may have waited for a process to run. */
-bool ether_rtt_queue(const struct ether_rtt *rtt)
+/* Whether the last ones are longer than the least by a part of it, but at least and at most so many
+ * us. The shortest of them, for one alone may have waited for a process to run. */
+static bool is_longer(const struct ether_rtt *rtt, unsigned int part, uint64_t least, uint64_t most)
 {
-	uint64_t shortest = UINT64_MAX, more = rtt->least / 4;
+	uint64_t shortest = UINT64_MAX, more = rtt->least / part;
 
-	if (rtt->recent_at < ETHER_RECENT)
-		return true;
 	for (int i = 0; i < ETHER_RECENT; i++)
 		if (rtt->recent[i] < shortest)
 			shortest = rtt->recent[i];
-	if (more < QUEUE_LEAST_US)
-		more = QUEUE_LEAST_US;
-	if (more > QUEUE_MOST_US)
-		more = QUEUE_MOST_US;
+	if (more < least)
+		more = least;
+	if (more > most)
+		more = most;
 	return shortest > rtt->least + more;
+}
+
+bool ether_rtt_queue(const struct ether_rtt *rtt)
+{
+	return rtt->recent_at < ETHER_RECENT || is_longer(rtt, 4, QUEUE_LEAST_US, QUEUE_MOST_US);
 }
 
 uint64_t ether_rtt_pto(const struct ether_rtt *rtt)
@@ -147,7 +153,8 @@ void ether_window_acked(struct ether_window *window, uint32_t bytes, uint64_t se
 	if (window->window < window->threshold) {
 		window->window += bytes;
 		/* RFC 9406: where a queue grows, slow start has done its work. */
-		if (rtt->recent_at >= ETHER_RECENT && ether_rtt_queue(rtt))
+		if (rtt->recent_at >= ETHER_RECENT &&
+		    is_longer(rtt, 8, SLOW_LEAST_US, SLOW_MOST_US))
 			window->threshold = window->window;
 		return;
 	}

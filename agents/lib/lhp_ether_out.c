@@ -3,8 +3,9 @@
  * Frames on their way out: a ring that the loop writes and from which up to ETHER_BATCH go by one
  * system call. On a device without a queue, and on the way to a host of this machine, that call is
  * where the frame's whole way is worked off; so where many are ready a second thread makes it,
- * begun when it is first needed, and the loop goes on. Where few are, the loop makes it itself:
- * waking the thread would take longer.
+ * begun when it is first needed, and the loop goes on. Where few are, or on one processor, the loop
+ * makes it itself: waking the thread would take longer. It is also the thread that waits for a
+ * kernel that takes no more.
  *
  * Who holds `busy` sends, and nobody else. The loop takes it only while the thread does not have
  * it; the thread, having let go of it, looks once more at what has become ready.
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,7 +34,8 @@
 
 struct ether_out {
 	size_t frame_bytes;
-	int fd, send_bytes; /* of frames, that the kernel keeps */
+	int fd;
+	_Atomic int send_bytes; /* SO_SNDBUF: of frames, as the kernel counts what it keeps */
 	uint8_t *bytes;
 	struct mmsghdr messages[FRAMES];
 	struct iovec parts[FRAMES];
@@ -43,19 +46,41 @@ struct ether_out {
 	int room_fd; /* readable: there is room again, after a frame was refused */
 	sem_t wake;
 	pthread_t thread;
-	bool threaded, alone; /* has a thread; shall have none */
+	bool threaded, refused; /* has a thread; can have none */
+	bool one_processor;
 };
 
-struct ether_out *ether_out_new(int fd, size_t frame_bytes, int send_bytes)
+static void read_limit(struct ether_out *out)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	getsockopt(out->fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len);
+	atomic_store(&out->send_bytes, bytes);
+}
+
+/* A frame of 1514 bytes is counted as 2304, and SO_SNDBUF is twice what one asks for. */
+void ether_out_limit(struct ether_out *out, size_t bytes)
+{
+	int asked = (int)(bytes * 3 / 4);
+
+	if (setsockopt(out->fd, SOL_SOCKET, SO_SNDBUFFORCE, &asked, sizeof(asked)))
+		setsockopt(out->fd, SOL_SOCKET, SO_SNDBUF, &asked, sizeof(asked));
+	read_limit(out);
+}
+
+struct ether_out *ether_out_new(int fd, size_t frame_bytes)
 {
 	struct ether_out *out = calloc(1, sizeof(*out));
+	cpu_set_t processors;
 
 	if (!out)
 		return NULL;
 	out->fd = fd;
 	out->frame_bytes = frame_bytes;
-	out->send_bytes = send_bytes;
-	out->alone = sysconf(_SC_NPROCESSORS_ONLN) < 2;
+	read_limit(out);
+	out->one_processor = !sched_getaffinity(0, sizeof(processors), &processors) &&
+			     CPU_COUNT(&processors) < 2;
 	out->bytes = calloc(FRAMES, frame_bytes);
 	out->room_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (!out->bytes || out->room_fd < 0 || sem_init(&out->wake, 0, 0)) {
@@ -104,7 +129,7 @@ static bool is_full(const struct ether_out *out)
 {
 	int waits = 0;
 
-	return !ioctl(out->fd, SIOCOUTQ, &waits) && waits >= out->send_bytes;
+	return !ioctl(out->fd, SIOCOUTQ, &waits) && waits >= atomic_load(&out->send_bytes);
 }
 
 /* Some of the `count` frames from `gone` on. False: the kernel takes none now. */
@@ -150,7 +175,7 @@ static void send_waiting(struct ether_out *out)
 	while (!send_ready(out)) {
 		bool stop = atomic_load(&out->stop);
 
-		if (poll(&room, 1, WAIT_MS) <= 0 && (stop || out->alone))
+		if (poll(&room, 1, WAIT_MS) <= 0 && (stop || out->refused))
 			drop(out, atomic_load(&out->ready) - atomic_load(&out->gone));
 	}
 }
@@ -180,13 +205,13 @@ static bool has_thread(struct ether_out *out)
 {
 	sigset_t all, before;
 
-	if (out->threaded || out->alone)
+	if (out->threaded || out->refused)
 		return out->threaded;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	out->threaded = !pthread_create(&out->thread, NULL, run, out);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	out->alone = !out->threaded;
+	out->refused = !out->threaded;
 	return out->threaded;
 }
 
@@ -216,10 +241,13 @@ unsigned int ether_out_kept(const struct ether_out *out)
 
 void ether_out_flush(struct ether_out *out)
 {
+	bool many;
+
 	atomic_store(&out->ready, out->written);
 	if (out->written == atomic_load(&out->gone) || !own(out))
 		return; /* nothing, or the thread sees it */
-	if (out->written - atomic_load(&out->gone) < HANDOVER && send_ready(out)) {
+	many = !out->one_processor && out->written - atomic_load(&out->gone) >= HANDOVER;
+	if (!many && send_ready(out)) {
 		atomic_store(&out->busy, false);
 	} else if (has_thread(out)) {
 		sem_post(&out->wake);

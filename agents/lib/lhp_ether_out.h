@@ -10,9 +10,10 @@
 
 struct ether_out;
 
-/* `fd` does not block and outlives it. `frame_bytes`: the longest frame; `send_bytes`: the socket's
- * SO_SNDBUF. NULL: no memory. */
-struct ether_out *ether_out_new(int fd, size_t frame_bytes, int send_bytes);
+/* `fd` does not block and outlives it. `frame_bytes`: the longest frame. NULL: no memory. */
+struct ether_out *ether_out_new(int fd, size_t frame_bytes);
+/* So many bytes of long frames, about, are in the queue of the device at a time. */
+void ether_out_limit(struct ether_out *out, size_t bytes);
 /* Sends what is left, or loses it where the kernel takes nothing for 0.1 s. */
 void ether_out_free(struct ether_out *out);
 

@@ -7,13 +7,16 @@
 #   a to_b ====== b to_a       speed   the pair as it is
 #                              loss    5 % of frames each way are lost (bpf at ingress)
 #                              share   RATE (tbf, 20 ms of queue), one flow of each at the same time
+#   a far_b == m == far_a b    middle  the same, with the queue in m and not in a
+#
+# TCP keeps little in the queue of its own device, and as much as it may in one on the way: so there are two.
 #
 # TCP is measured with CUBIC, which is the LHP's own, and with BBR, which is the default of some kernels and takes no
 # loss for congestion.
 . "${0%/*}/lib/bench.sh"
 
-ADDRESS_A=192.0.2.1 ADDRESS_B=192.0.2.2 PORT=7000
-MAC_B=02:00:00:00:00:0b
+ADDRESS_A=192.0.2.1 ADDRESS_B=192.0.2.2 FAR_A=198.51.100.1 FAR_B=198.51.100.2 PORT=7000
+MAC_B=02:00:00:00:00:0b MAC_FAR=02:00:00:00:00:0f
 : "${BULK_SECONDS:=3}" "${SHARE_SECONDS:=10}" "${RATE:=300mbit}"
 WIRE=$B/selftests/lhp_ether_wire.bpf.o
 
@@ -27,6 +30,21 @@ set_up() {
 	done
 	spawn b listen.log taskset -c 1 "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" listen ether:to_a
 	wait_for 5 in_ns b grep -q 88b5 /proc/net/packet
+	middle_up
+}
+
+middle_up() {
+	net_ns m
+	net_link a far_b $FAR_A/24 m left -
+	net_link b far_a $FAR_B/24 m right -
+	ip -n "$NET-b" link set far_a address $MAC_FAR
+	in_ns m ip link add both type bridge
+	in_ns m ip link set dev both up
+	for end in a:far_b b:far_a m:left m:right; do in_ns "${end%:*}" ethtool -K "${end#*:}" tso off gso off gro off >/dev/null; done
+	for end in left right; do in_ns m ip link set dev $end master both; done
+	in_ns m tc qdisc add dev right root tbf rate "$RATE" burst 64k latency 20ms
+	spawn b far.log "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" listen ether:far_a
+	wait_for 5 eval '[ "$(in_ns b grep -c 88b5 /proc/net/packet)" = 2 ]'
 }
 
 wire() { # SECTION, or nothing for a good one
@@ -38,22 +56,26 @@ wire() { # SECTION, or nothing for a good one
 }
 
 tcp_server() {
-	spawn b "tcp-$1.json" taskset -c 1 "${FIRST[@]}" "$BENCH_TOOLS/flow" --listen --bind "$ADDRESS_B:$PORT" --role recv --timeout 60
+	spawn b "tcp-$1.json" taskset -c 1 "${FIRST[@]}" "$BENCH_TOOLS/flow" --listen --bind "$ADDRESS:$PORT" --role recv --timeout 60
 	TCP_SERVER=$SPAWNED
 	wait_for 5 listening b t $PORT
 }
 
+# Where flows go: to b directly, or by m.
+directly() { ADDRESS=$ADDRESS_B DEVICE=to_b MAC=$MAC_B; }
+by_m() { ADDRESS=$FAR_B DEVICE=far_b MAC=$MAC_FAR; }
+
 # tcp NAME CONGESTION SECONDS: what the receiver tells is in tcp-NAME.json.
 tcp() {
 	# By route: in a namespace the sysctl takes only what the first one allows everybody.
-	in_ns a ip route replace "$ADDRESS_B/32" dev to_b congctl "$2"
+	in_ns a ip route replace "$ADDRESS/32" dev $DEVICE congctl "$2"
 	tcp_server "$1"
-	in_ns a taskset -c 0 "${FIRST[@]}" "$BENCH_TOOLS/flow" --connect "$ADDRESS_B:$PORT" --role send --seconds "$3" >/dev/null
+	in_ns a taskset -c 0 "${FIRST[@]}" "$BENCH_TOOLS/flow" --connect "$ADDRESS:$PORT" --role send --seconds "$3" >/dev/null
 	wait "$TCP_SERVER"
 }
 
 lhp() { # NAME SECONDS
-	in_ns a timeout 120 taskset -c 0 "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" send ether:to_b/$MAC_B "$2" >"$TMP/lhp-$1.json"
+	in_ns a timeout 120 taskset -c 0 "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" send "ether:$DEVICE/$MAC" "$2" >"$TMP/lhp-$1.json"
 }
 
 alone() { # lhp|cubic|bbr ROUND, WHAT is speed or loss
@@ -68,18 +90,19 @@ alone() { # lhp|cubic|bbr ROUND, WHAT is speed or loss
 	sample "$WHAT-$1" "$2" "$(jq .mbit_s "$file")" "$(cat "$file")"
 }
 
-share() { # cubic|bbr ROUND
+share() { # cubic|bbr ROUND, WHAT is share or middle
 	local both
 	lhp "share" "$SHARE_SECONDS" &
 	both=$!
 	tcp share "$1" "$SHARE_SECONDS"
 	wait "$both"
-	sample "share-$1" "$2" "$(jq -s '.[0].mbit_s / (.[0].mbit_s + .[1].mbit_s)' "$TMP/lhp-share.json" "$TMP/tcp-share.json")" \
+	sample "$WHAT-$1" "$2" "$(jq -s '.[0].mbit_s / (.[0].mbit_s + .[1].mbit_s)' "$TMP/lhp-share.json" "$TMP/tcp-share.json")" \
 		"$(jq -cs . "$TMP/lhp-share.json" "$TMP/tcp-share.json")"
 }
 
 measure() {
 	local round
+	directly
 	for ((round = 1; round <= ROUNDS; round++)); do
 		tell "round $round of $ROUNDS"
 		WHAT=speed
@@ -89,25 +112,34 @@ measure() {
 		in_turn "$round" alone lhp cubic bbr
 		wire ""
 		in_ns a tc qdisc add dev to_b root tbf rate "$RATE" burst 64k latency 20ms
+		WHAT=share
 		in_turn "$round" share cubic bbr
 		in_ns a tc qdisc del dev to_b root
+		by_m
+		WHAT=middle
+		in_turn "$round" share cubic bbr
+		directly
 	done
 }
 
 bars() {
-	local name
+	local name other
 	for name in speed loss; do
 		tell "$name, Mbit/s: LHP $(median $name-lhp), TCP with CUBIC $(median $name-cubic), with BBR $(median $name-bbr)"
 	done
 	tell "LHP, CPU seconds for a GB: $(jq -c .cpu_s_per_gb "$TMP/lhp-speed.json") (sender, receiver)"
-	tell "share of the LHP beside TCP with CUBIC $(median share-cubic), with BBR $(median share-bbr)"
+	for name in share middle; do
+		tell "$name of the LHP beside TCP with CUBIC $(median $name-cubic), with BBR $(median $name-bbr)"
+	done
 	bar speed_gbit_s "$(calculate "$(median speed-lhp) / 1000")" '>=' 4
 	bar loss_over_cubic "$(calculate "$(median loss-lhp) / $(median loss-cubic)")" '>=' 0.7
 	bar loss_over_bbr "$(calculate "$(median loss-lhp) / $(median loss-bbr)")" '>=' 0.7
-	bar share_beside_cubic "$(median share-cubic)" '>=' 0.3
-	bar share_beside_cubic_at_most "$(median share-cubic)" '<=' 0.7
-	bar share_beside_bbr "$(median share-bbr)" '>=' 0.3
-	bar share_beside_bbr_at_most "$(median share-bbr)" '<=' 0.7
+	for name in share middle; do
+		for other in cubic bbr; do
+			bar "${name}_beside_$other" "$(median "$name-$other")" '>=' 0.3
+			bar "${name}_beside_${other}_at_most" "$(median "$name-$other")" '<=' 0.7
+		done
+	done
 }
 
 set_up
