@@ -416,6 +416,14 @@ int lease_check(const struct resoad *resoad, const struct registry *fresh, char 
 	return -EPERM;
 }
 
+static void check_device(const struct settings *settings, const char *device)
+{
+	for (unsigned int i = 0; i < settings->device.count; i++)
+		if (!strcmp(settings->device.item[i], device))
+			return;
+	log_warn("dhcp-device %s is none of the devices: FINs of peers are not held there", device);
+}
+
 int lease_open(struct resoad *resoad, char *error, size_t error_len)
 {
 	const struct settings *settings = resoad->settings;
@@ -443,6 +451,7 @@ int lease_open(struct resoad *resoad, char *error, size_t error_len)
 		free(leases);
 		return err;
 	}
+	check_device(settings, device);
 	leases->resoad = resoad;
 	resoad->leases = leases;
 	leases->timer = evtimer_new(resoad->base, on_timer, leases);
