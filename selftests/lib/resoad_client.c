@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,10 +51,16 @@ static void write_sections(const char *path, const char *sections)
 	close(fd);
 }
 
-static void wait_for_file(const char *path)
+/* Its socket file is there before it listens. */
+static void wait_for_listener(const char *folder)
 {
-	for (int i = 0; i < 500 && access(path, F_OK); i++)
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(name.sun_path, sizeof(name.sun_path), "%s/lhp", folder);
+	for (int i = 0; i < 500 && connect(fd, (struct sockaddr *)&name, sizeof(name)); i++)
 		usleep(10000);
+	close(fd);
 }
 
 void rc_server_start(struct rc_server *server, const char *sections, const char *const *options)
@@ -61,7 +68,7 @@ void rc_server_start(struct rc_server *server, const char *sections, const char 
 	const char *argv[32] = {
 		"isthmus-resoad", "run", "--device", "v0", "--log-level", "error"
 	};
-	char program[256], place[112];
+	char program[256];
 	int n = 6;
 
 	strcpy(server->folder, "/tmp/resoad-XXXXXX");
@@ -86,8 +93,7 @@ void rc_server_start(struct rc_server *server, const char *sections, const char 
 		execv(program, (char **)argv);
 		_exit(127);
 	}
-	snprintf(place, sizeof(place), "%s/lhp", server->folder);
-	wait_for_file(place);
+	wait_for_listener(server->folder);
 }
 
 void rc_server_rewrite(struct rc_server *server, const char *sections)
