@@ -7,7 +7,7 @@
 #   bob (8 sockets, a rule) ───── isthmus-resoad   server 192.0.2.1 ──── 192.0.2.2 peer
 
 . "${0%/*}/lib/net.sh"
-need python3 curl busybox
+need python3 curl busybox jq
 . "$SELFTESTS/lib/resoa.sh"
 
 resoa_up
@@ -65,6 +65,32 @@ equal "reached from outside" "$(in_ns peer curl -sm 10 http://$SERVER4:8080/hell
 equal "by another client, as by any peer" "$(resoa_in bob curl -sm 10 http://$SERVER4:8080/hello)" hello
 check "show: the listener and its path" eval "ask show | grep -q 'alice .* tcp listener .*:8080, by unix'"
 end "$EXPORTED"
+
+# Who comes after close() is refused, though the server has not heard of it: alice's daemon stands still meanwhile.
+CLOSES='import signal, socket
+s = socket.create_server(("0.0.0.0", 8088))
+signal.signal(signal.SIGUSR1, lambda *_: None)
+print("listens", flush=True); signal.pause()
+s.close()
+print("closed", flush=True); signal.pause()'
+DIALS="import errno, socket
+try: socket.create_connection(('$SERVER4', 8088), timeout=60); print('connected')
+except OSError as e: print(errno.errorcode[e.errno])"
+knocks() { ask stats --json | jq '.reasons.KNOCK_HELD.packets // 0'; }
+knocked() { [ "$(knocks)" -gt "$KNOCKS" ]; }
+spawn - closes.log isthmus-resoa run --control "$TMP/alice.sock" -- python3 -c "$CLOSES"
+CLOSING=$SPAWNED
+wait_for 20 log_has closes.log listens
+KNOCKS=$(knocks)
+kill -STOP "${RESOA_PID[alice]}"
+kill -USR1 "$CLOSING"
+wait_for 20 log_has closes.log closed
+spawn peer dials.log python3 -c "$DIALS"
+wait_for 20 knocked
+equal "a connect waits for the client" "$(cat "$TMP/dials.log")" ""
+kill -CONT "${RESOA_PID[alice]}"
+check "and is refused, for the listener was closed before" wait_for 20 log_has dials.log ECONNREFUSED
+end "$CLOSING"
 
 # ---- limits
 

@@ -101,12 +101,13 @@ static struct knock *take_out(struct client *client, struct knock **at)
 	return knock;
 }
 
-static void ask(const struct sock *sock, const struct knock *knock)
+static int ask(const struct sock *sock, const struct knock *knock)
 {
 	const struct resoa_names *names = &knock->names;
 	uint8_t family = address_is_v4(&names->local) ? 4 : 6;
 
-	ep_send(sock->client->lhp, sock->id,
+	return ep_send(
+		sock->client->lhp, sock->id,
 		&(struct ep_message){
 			.type = EP_KNOCK,
 			.id = knock->id,
@@ -139,10 +140,13 @@ static bool keep(struct sock *sock, const struct resoa_event *event)
 	fill(knock, event);
 	knock->listener = sock->id;
 	knock->id = client->next_knock++ & INT32_MAX;
+	if (ask(sock, knock)) {
+		free(knock);
+		return false;
+	}
 	knock->next = client->knocks;
 	client->knocks = knock;
 	client->knock_count++;
-	ask(sock, knock);
 	return true;
 }
 
