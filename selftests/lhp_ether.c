@@ -344,8 +344,14 @@ static void bad_frames(void **state)
 	static const char *const rows[] = {
 		"07",					    /* unknown */
 		"0200000000000000000000000000000000000000", /* an ACK of nothing */
-		"030400000000000100000000",		    /* unknown flag */
+		"030800000000000100000000",		    /* unknown flag */
+		"030400000000000100000000",		    /* a part without its head */
+		"03040005000000010000000000020004",	    /* half of 4, and of 1 byte */
+		"03040006000000010000000002020004",	    /* part 2 of 2 */
+		"03040005000000010000000000110011",	    /* one of 17 */
+		"03040004000000010000000000010000",	    /* all of nothing */
 		"04000000000000010000000000030003",	    /* part 3 of 3 */
+		"03040004000000010000000000000004",	    /* one of none */
 		"0651",					    /* a reason that is too long */
 	};
 
@@ -357,6 +363,28 @@ static void bad_frames(void **state)
 		bytes_of(rows[i], bytes);
 		assert_int_equal(ether_read_frame(bytes, sizeof(bytes), &read), -EINVAL);
 	}
+}
+
+static void parts(void **state)
+{
+	/* 3 bytes, the second half of 7: 4 and 3. */
+	static const uint8_t bytes[] = { 3, 5, 0, 7, 0, 0, 0,	1,   0,	 0,
+					 0, 9, 1, 2, 0, 7, 'a', 'b', 'c' };
+	struct ether_frame read;
+
+	(void)state;
+	for (size_t cut = 0; cut < sizeof(bytes); cut++)
+		assert_int_equal(ether_read_frame(bytes, cut, &read), -EINVAL);
+	assert_int_equal(ether_read_frame(bytes, sizeof(bytes), &read), sizeof(bytes));
+	assert_int_equal(read.flags, ETHER_FIRST | ETHER_PART);
+	assert_int_equal(read.sequence, 9);
+	assert_int_equal(read.index, 1);
+	assert_int_equal(read.count, 2);
+	assert_int_equal(read.whole, 7);
+	assert_ptr_equal(read.body, bytes + 16);
+	assert_int_equal(read.body_len, 3);
+	assert_int_equal(ether_part_at(&read, 1), 4);
+	assert_int_equal(ether_part_at(&read, 2), 7);
 }
 
 static void ranges(void **state)
@@ -526,9 +554,10 @@ int main(void)
 		cmocka_unit_test(answer_packet), cmocka_unit_test(hello_packet),
 		cmocka_unit_test(sealed),	 cmocka_unit_test(epochs),
 		cmocka_unit_test(frames),	 cmocka_unit_test(bad_frames),
-		cmocka_unit_test(ranges),	 cmocka_unit_test(slow_start),
-		cmocka_unit_test(cubic_region),	 cmocka_unit_test(reno_region),
-		cmocka_unit_test(round_trips),	 cmocka_unit_test(chance),
+		cmocka_unit_test(parts),	 cmocka_unit_test(ranges),
+		cmocka_unit_test(slow_start),	 cmocka_unit_test(cubic_region),
+		cmocka_unit_test(reno_region),	 cmocka_unit_test(round_trips),
+		cmocka_unit_test(chance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

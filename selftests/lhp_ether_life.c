@@ -308,6 +308,144 @@ static void smaller_path(void **state)
 	}
 }
 
+#define LONG_BYTES 60000
+#define LONG_COUNT 40
+
+static uint8_t byte_at(uint32_t number, size_t at)
+{
+	return (uint8_t)(number * 7 + at * 31 + (at >> 8));
+}
+
+static void fill(uint8_t *bytes, uint32_t number, size_t len)
+{
+	put32(bytes, number);
+	for (size_t i = 4; i < len; i++)
+		bytes[i] = byte_at(number, i);
+}
+
+/* Each stream's messages in order, byte by byte. */
+static void note_long(struct net *net, int end, uint32_t stream, const uint8_t *bytes, size_t len)
+{
+	(void)net;
+	assert_int_equal(end, NET_SERVER);
+	assert_int_equal(get32(bytes), noted.number[stream]++);
+	for (size_t i = 4; i < len; i++)
+		assert_int_equal(bytes[i], byte_at(get32(bytes), i));
+	noted.used++;
+}
+
+static bool all_came(struct net *net)
+{
+	(void)net;
+	return noted.used == 2 * LONG_COUNT;
+}
+
+static void say_filled(struct net *net, uint32_t stream, uint32_t number, size_t len)
+{
+	static uint8_t bytes[LONG_BYTES];
+	struct iovec part = { bytes, len };
+	struct lhp *lhp = &net->ether[NET_CLIENT]->lhp;
+
+	fill(bytes, number, len);
+	assert_int_equal(lhp->ops->send(lhp, stream, LHP_RELIABLE, &part, 1, len), 0);
+}
+
+static void shrink_path(unsigned int mtu, unsigned int to, unsigned int found, unsigned int loss)
+{
+	struct net *net = standing(mtu, 0);
+
+	assert_int_equal(net->ether[NET_CLIENT]->sender.mtu, mtu);
+	net->message = note_long;
+	net->loss = loss;
+	for (uint32_t i = 0; i < LONG_COUNT; i++) {
+		say_filled(net, 1, i, LONG_BYTES);
+		say_filled(net, 2, i, 1 + 4 + i);
+		if (i == LONG_COUNT / 2)
+			net->mtu = to; /* with packets in the air, lost ones, and new ones */
+		net_run(net, 200, NULL);
+	}
+	assert_true(net_run(net, 30 * SECOND_US, all_came));
+	net->loss = 0;
+	net_run(net, 5 * SECOND_US, NULL);
+	assert_int_equal(net->ether[NET_CLIENT]->sender.mtu, found);
+	assert_int_equal(net->closed[NET_CLIENT] + net->closed[NET_SERVER], 0);
+	net_free(net);
+}
+
+static void path_shrinks(void **state)
+{
+	(void)state;
+	shrink_path(1500, 1300, ETHER_MTU_MIN, 0);
+	shrink_path(1500, 1400, 1400, 0);
+	shrink_path(9000, 1500, 1400, 0);
+	shrink_path(9000, 1250, ETHER_MTU_MIN, 50);
+}
+
+/* Frames of stream 1 straight to the server, which has not seen the packets that they were in. */
+static int give(struct net *net, uint32_t sequence, int index, const uint8_t *bytes)
+{
+	struct ether_frame frame = { .type = ETHER_MESSAGE,
+				     .flags = ETHER_FIRST | ETHER_LAST,
+				     .stream = 1,
+				     .sequence = sequence,
+				     .whole = 1000,
+				     .count = 3,
+				     .body = bytes,
+				     .body_len = 1000 };
+
+	if (index >= 0) {
+		frame.flags |= ETHER_PART;
+		frame.index = (uint16_t)index;
+		frame.body += ether_part_at(&frame, (unsigned int)index);
+		frame.body_len = ether_part_at(&frame, (unsigned int)index + 1) -
+				 ether_part_at(&frame, (unsigned int)index);
+	}
+	return ether_stream_frame(net->ether[NET_SERVER], &frame);
+}
+
+/* The whole frame may come late, before, between or after its parts; each part may come twice. */
+static void parts_and_whole(void **state)
+{
+	static const int orders[][6] = { { 0, 1, 2, -1, 9 },
+					 { 2, 0, -1, 2, 1, 9 },
+					 { -1, 0, 1, 2, 9 },
+					 { 1, -1, 1, 0, 2, 9 },
+					 { 2, 2, 1, 1, 0, 9 } };
+
+	(void)state;
+	for (uint32_t behind = 0; behind < 2; behind++) {
+		struct net *net = standing(1500, 0);
+		struct ether_receiver *receiver = &net->ether[NET_SERVER]->receiver;
+		uint8_t bytes[2][1000];
+
+		net->message = note_long;
+		for (uint32_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+			fill(bytes[0], i * (1 + behind), 1000);
+			fill(bytes[1], i * (1 + behind) + 1, 1000);
+			for (int k = 0; orders[i][k] != 9; k++)
+				assert_int_equal(give(net, i * (1 + behind) + behind, orders[i][k],
+						      bytes[behind]),
+						 0);
+			if (behind) /* all of it has waited for this one */
+				assert_int_equal(give(net, 2 * i, -1, bytes[0]), 0);
+			assert_int_equal(noted.used, (i + 1) * (1 + behind));
+			assert_int_equal(receiver->taken, receiver->given);
+		}
+		assert_int_equal(give(net, 100, 1, bytes[0]), 0);
+		assert_int_equal(ether_stream_frame(net->ether[NET_SERVER],
+						    &(struct ether_frame){ .type = ETHER_MESSAGE,
+									   .flags = ETHER_PART,
+									   .stream = 1,
+									   .sequence = 100,
+									   .whole = 1001,
+									   .count = 3,
+									   .body = bytes[0],
+									   .body_len = 334 }),
+				 -EPROTO);
+		net_free(net);
+	}
+}
+
 /* ---- ends */
 
 static void peer_is_killed(void **state)
@@ -375,6 +513,8 @@ int main(void)
 		cmocka_unit_test(memory_of_a_receiver),
 		cmocka_unit_test(room),
 		cmocka_unit_test(smaller_path),
+		cmocka_unit_test(path_shrinks),
+		cmocka_unit_test(parts_and_whole),
 		cmocka_unit_test(peer_is_killed),
 		cmocka_unit_test(user_ends),
 		cmocka_unit_test(server_forgot),

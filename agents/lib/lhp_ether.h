@@ -145,7 +145,9 @@ struct ether_sender {
 	uint32_t semi_next;
 	unsigned int mtu, mtu_probe, mtu_tries; /* of Ethernet payload; 0: nothing to probe */
 	bool mtu_in_air;
-	bool full; /* something waited for the window when packets were sent last */
+	unsigned int large_lost; /* packets greater than ETHER_MTU_MIN, one after the other */
+	uint64_t large_acked;	 /* when one had come */
+	bool full;		 /* something waited for the window when packets were sent last */
 	bool lost_any;
 	uint64_t lost_last;   /* number */
 	unsigned int episode; /* packets lost since the window was made smaller */
@@ -157,7 +159,9 @@ struct ether_sender {
 struct ether_piece {
 	struct ether_piece *next;
 	uint16_t len;
+	uint16_t parts; /* that have not come, one bit for each */
 	uint8_t flags;
+	uint8_t count; /* of parts; 0: it came whole */
 	uint8_t bytes[];
 };
 

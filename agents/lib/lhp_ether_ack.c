@@ -9,6 +9,8 @@
 #define LATE	      256 /* numbers before the oldest in the air that are looked at again */
 #define PTO_MAX	      8	  /* doublings */
 #define COLLAPSE_PTOS 3	  /* RFC 9002 7.6.1 */
+#define HOLE_LOST     10  /* packets greater than the least MTU, lost one after the other */
+#define HOLE_US	      200000
 
 static struct ether_sent *sent_of(struct ether *ether, uint64_t number)
 {
@@ -48,6 +50,35 @@ static void probe_lost(struct ether *ether)
 	sender->mtu_probe = sender->mtu_probe > 1400 && sender->mtu < 1400 ? 1400 : 0;
 }
 
+/* RFC 8899 4.3: the path carries less than it did, or nothing for a while; the search begins anew.
+ */
+static void path_is_smaller(struct ether *ether)
+{
+	struct ether_sender *sender = &ether->sender;
+
+	if (sender->mtu <= ETHER_MTU_MIN)
+		return;
+	sender->mtu = ETHER_MTU_MIN;
+	sender->mtu_probe = ether->port->mtu;
+	sender->mtu_tries = 0;
+	sender->large_lost = 0;
+	ether->window.unit = sender->mtu;
+}
+
+static void large_arrived(struct ether *ether)
+{
+	ether->sender.large_lost = 0;
+	ether->sender.large_acked = ether->port->now;
+}
+
+static void large_was_lost(struct ether *ether)
+{
+	struct ether_sender *sender = &ether->sender;
+
+	if (++sender->large_lost >= HOLE_LOST && ether->port->now - sender->large_acked > HOLE_US)
+		path_is_smaller(ether);
+}
+
 static void land(struct ether *ether, struct ether_sent *sent)
 {
 	ether->sender.in_flight -= sent->bytes;
@@ -84,6 +115,8 @@ static void acked(struct ether *ether, struct ether_sent *sent)
 
 	if (sent->probe)
 		probe_arrived(ether);
+	if (sent->bytes > ETHER_MTU_MIN)
+		large_arrived(ether);
 	land(ether, sent);
 	free_slots(ether, sent);
 	sent->state = ETHER_SENT_NONE;
@@ -189,6 +222,8 @@ static void lost(struct ether *ether, struct ether_sent *sent, uint64_t number)
 		probe_lost(ether);
 		return;
 	}
+	if (sent->bytes > ETHER_MTU_MIN)
+		large_was_lost(ether);
 	if (ether_window_lost(&ether->window, sent->at, ether->port->now, &ether->rtt))
 		sender->episode = 0;
 	sender->episode++;
@@ -232,8 +267,10 @@ void ether_pto(struct ether *ether)
 	struct ether_sender *sender = &ether->sender;
 	uint64_t number = sender->oldest;
 
-	if (++sender->pto == COLLAPSE_PTOS)
+	if (++sender->pto == COLLAPSE_PTOS) {
 		ether_window_collapse(&ether->window);
+		path_is_smaller(ether);
+	}
 	for (int i = 0; i < 2 && number < sender->next; number++) {
 		struct ether_sent *sent = sent_of(ether, number);
 

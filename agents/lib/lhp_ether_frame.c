@@ -35,13 +35,29 @@ static size_t body_len(const uint8_t *bytes, size_t len)
 	}
 }
 
+/* Where part `index` begins: all are of one length but for the last. */
+size_t ether_part_at(const struct ether_frame *frame, unsigned int index)
+{
+	size_t at = (size_t)index * ((frame->whole + frame->count - 1u) / frame->count);
+
+	return at < frame->whole ? at : frame->whole;
+}
+
+static bool is_part(const struct ether_frame *frame)
+{
+	return frame->index < frame->count && frame->count <= ETHER_PARTS && frame->body_len &&
+	       frame->body_len ==
+		       ether_part_at(frame, frame->index + 1u) - ether_part_at(frame, frame->index);
+}
+
 static bool in_range(const struct ether_frame *frame)
 {
 	switch (frame->type) {
 	case ETHER_ACK:
 		return frame->body_len && frame->body_len <= ETHER_RANGES * ETHER_RANGE_BYTES;
 	case ETHER_MESSAGE:
-		return !(frame->flags & ~(ETHER_FIRST | ETHER_LAST));
+		return frame->flags & ETHER_PART ? frame->flags < 2 * ETHER_PART && is_part(frame)
+						 : frame->flags < ETHER_PART;
 	case ETHER_SEMI:
 		return frame->index < frame->count && frame->body_len <= LHP_MESSAGE_MAX;
 	case ETHER_CLOSE:
@@ -51,10 +67,21 @@ static bool in_range(const struct ether_frame *frame)
 	}
 }
 
+static void read_part(struct ether_frame *frame)
+{
+	if (frame->body_len < ETHER_PART_BYTES)
+		return; /* no part: its count is 0 */
+	frame->index = frame->body[0];
+	frame->count = frame->body[1];
+	frame->whole = get16(frame->body + 2);
+	frame->body += ETHER_PART_BYTES;
+	frame->body_len -= ETHER_PART_BYTES;
+}
+
 int ether_read_frame(const uint8_t *bytes, size_t len, struct ether_frame *frame)
 {
 	struct ether_frame read = { 0 };
-	size_t head;
+	size_t head, used;
 
 	if (!len || bytes[0] >= sizeof(head_bytes))
 		return -EINVAL;
@@ -66,6 +93,7 @@ int ether_read_frame(const uint8_t *bytes, size_t len, struct ether_frame *frame
 	read.body_len = body_len(bytes, len);
 	if (read.body_len > len - head)
 		return -EINVAL;
+	used = head + read.body_len;
 	if (read.type == ETHER_ACK) {
 		read.delay = get16(bytes + 2);
 		read.largest = get64(bytes + 4);
@@ -79,10 +107,12 @@ int ether_read_frame(const uint8_t *bytes, size_t len, struct ether_frame *frame
 		read.index = get16(bytes + 12);
 		read.count = get16(bytes + 14);
 	}
+	if (read.type == ETHER_MESSAGE && read.flags & ETHER_PART)
+		read_part(&read);
 	if (!in_range(&read))
 		return -EINVAL;
 	*frame = read;
-	return (int)(head + read.body_len);
+	return (int)used;
 }
 
 size_t ether_write_frame(const struct ether_frame *frame, uint8_t *bytes)

@@ -308,6 +308,61 @@ static struct ether_queue *next_queue(struct ether_sender *sender)
 	return NULL;
 }
 
+static size_t packet_room(unsigned int mtu)
+{
+	return mtu - ETHER_CLEAR - ETHER_TAG;
+}
+
+static struct ether_slot *make_part(struct ether *ether, const struct ether_slot *of,
+				    const struct ether_frame *frame, unsigned int index)
+{
+	size_t from = ether_part_at(frame, index), len = ether_part_at(frame, index + 1) - from;
+	const size_t head = ETHER_MESSAGE_BYTES;
+	struct ether_slot *slot = ether_slot_new(ether, head + ETHER_PART_BYTES + len);
+
+	if (!slot)
+		return NULL;
+	memcpy(slot->bytes, of->bytes, head);
+	slot->bytes[1] |= ETHER_PART;
+	put16(slot->bytes + 2, (uint16_t)(ETHER_PART_BYTES + len));
+	slot->bytes[head] = (uint8_t)index;
+	slot->bytes[head + 1] = (uint8_t)frame->count;
+	put16(slot->bytes + head + 2, frame->whole);
+	memcpy(slot->bytes + head + ETHER_PART_BYTES, of->bytes + head + from, len);
+	return slot;
+}
+
+/* The first of a queue was made when the path carried more: it goes in parts that every path
+ * carries. They are before what was lost. */
+static bool split_first(struct ether *ether, struct ether_queue *queue)
+{
+	const size_t most = packet_room(ETHER_MTU_MIN) - ETHER_MESSAGE_BYTES - ETHER_PART_BYTES;
+	struct ether_slot *slot = queue->head, *part;
+	struct ether_frame frame = { .whole = (uint16_t)(slot->len - ETHER_MESSAGE_BYTES) };
+	struct ether_sender *sender = &ether->sender;
+	struct ether_queue made;
+
+	ether_queue_init(&made);
+	frame.count = (uint16_t)((frame.whole + most - 1) / most);
+	for (unsigned int i = 0; !slot->semi && i < frame.count; i++) {
+		part = make_part(ether, slot, &frame, i);
+		if (!part) {
+			drop(ether, &made);
+			return false;
+		}
+		ether_queue_add(&made, part);
+	}
+	if (slot->semi)
+		ether->lhp.counts.lost++;
+	ether_queue_take(queue);
+	if (queue == &sender->fresh)
+		sender->spent += cost(slot);
+	ether_slot_free(ether, slot);
+	queue_move(&made, &sender->lost);
+	queue_move(&sender->lost, &made);
+	return true;
+}
+
 static void add_slots(struct ether *ether, struct packet *packet)
 {
 	struct ether_sender *sender = &ether->sender;
@@ -316,6 +371,11 @@ static void add_slots(struct ether *ether, struct packet *packet)
 	for (int i = 0; i < ETHER_PER_PACKET && (queue = next_queue(sender)); i++) {
 		struct ether_slot *slot = queue->head;
 
+		if (slot->len > packet_room(ether->sender.mtu)) {
+			if (!split_first(ether, queue))
+				return;
+			continue;
+		}
 		if (slot->len > packet->room)
 			return;
 		ether_queue_take(queue);
@@ -375,7 +435,7 @@ static void packet_init(struct packet *packet, unsigned int mtu)
 {
 	packet->count = 0;
 	packet->len = 0;
-	packet->room = mtu - ETHER_CLEAR - ETHER_TAG;
+	packet->room = packet_room(mtu);
 	packet->slots = NULL;
 	packet->tail = &packet->slots;
 	packet->eliciting = packet->probe = false;

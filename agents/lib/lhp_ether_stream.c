@@ -16,24 +16,34 @@
 
 /* ---- pieces: frames that wait, each in a buffer of a whole packet or of its own small size */
 
-struct ether_piece *ether_piece_new(struct ether *ether, const struct ether_frame *frame)
+static struct ether_piece *piece_alloc(struct ether *ether, size_t len, uint8_t flags)
 {
 	struct ether_receiver *receiver = &ether->receiver;
 	struct ether_piece *piece = receiver->spare;
-	bool whole = frame->body_len > 256;
+	bool whole = len > 256;
 
 	if (whole && piece) {
 		receiver->spare = piece->next;
 		receiver->spares--;
 	} else {
-		piece = malloc(sizeof(*piece) + (whole ? ether->port->mtu : frame->body_len));
+		piece = malloc(sizeof(*piece) + (whole ? ether->port->mtu : len));
 		if (!piece)
 			return NULL;
 	}
 	piece->next = NULL;
-	piece->len = (uint16_t)frame->body_len;
-	piece->flags = frame->flags;
-	memcpy(piece->bytes, frame->body, frame->body_len);
+	piece->len = (uint16_t)len;
+	piece->flags = flags;
+	piece->parts = 0;
+	piece->count = 0;
+	return piece;
+}
+
+struct ether_piece *ether_piece_new(struct ether *ether, const struct ether_frame *frame)
+{
+	struct ether_piece *piece = piece_alloc(ether, frame->body_len, frame->flags);
+
+	if (piece)
+		memcpy(piece->bytes, frame->body, frame->body_len);
 	return piece;
 }
 
@@ -303,7 +313,7 @@ static int drain(struct ether *ether, struct ether_stream *stream)
 			&stream->ring[stream->receive_next & (stream->ring_size - 1)];
 		struct ether_piece *piece = *at;
 
-		if (!piece)
+		if (!piece || piece->parts)
 			return 0;
 		err = next_frame(ether, stream, piece->flags, piece->bytes, piece->len);
 		if (err == -ENOMEM)
@@ -343,7 +353,33 @@ static bool ring_reaches(struct ether_stream *stream, uint32_t offset)
 	return true;
 }
 
-/* A frame that others must come before. */
+/* Into the place of the frame that it is a part of. */
+static int keep_part(struct ether *ether, struct ether_stream *stream,
+		     const struct ether_frame *frame, struct ether_piece **at)
+{
+	struct ether_piece *piece = *at;
+
+	if (!piece) {
+		if (frame->whole > ether->port->mtu)
+			return -EPROTO;
+		piece = *at = piece_alloc(ether, frame->whole, frame->flags & ~ETHER_PART);
+		if (!piece)
+			return -ENOBUFS;
+		piece->count = (uint8_t)frame->count;
+		piece->parts = (uint16_t)((1u << frame->count) - 1);
+		stream->ahead++;
+		ether->receiver.taken += cost(frame->whole);
+	}
+	if (!piece->count)
+		return 0; /* it had come whole */
+	if (piece->count != frame->count || piece->len != frame->whole)
+		return -EPROTO;
+	memcpy(piece->bytes + ether_part_at(frame, frame->index), frame->body, frame->body_len);
+	piece->parts &= (uint16_t) ~(1u << frame->index);
+	return 0;
+}
+
+/* A frame that others must come before, or its other parts. */
 static int keep(struct ether *ether, struct ether_stream *stream, const struct ether_frame *frame)
 {
 	uint32_t offset = frame->sequence - stream->receive_next;
@@ -352,6 +388,8 @@ static int keep(struct ether *ether, struct ether_stream *stream, const struct e
 	if (offset >= ETHER_AHEAD_MAX || !ring_reaches(stream, offset))
 		return -ENOBUFS;
 	at = &stream->ring[frame->sequence & (stream->ring_size - 1)];
+	if (frame->flags & ETHER_PART)
+		return keep_part(ether, stream, frame, at);
 	if (*at)
 		return 0;
 	*at = ether_piece_new(ether, frame);
@@ -362,10 +400,28 @@ static int keep(struct ether *ether, struct ether_stream *stream, const struct e
 	return 0;
 }
 
+/* Parts of it have come: the others will, so a late copy of the whole is not needed. */
+static bool in_parts(const struct ether_stream *stream)
+{
+	return stream->ring && stream->ring[stream->receive_next & (stream->ring_size - 1)];
+}
+
+/* The next one, in order and whole. */
+static int take_next(struct ether *ether, struct ether_stream *stream,
+		     const struct ether_frame *frame)
+{
+	int err = next_frame(ether, stream, frame->flags, frame->body, frame->body_len);
+
+	if (!err)
+		ether->receiver.taken += cost(frame->body_len);
+	return err;
+}
+
 int ether_stream_frame(struct ether *ether, const struct ether_frame *frame)
 {
 	struct ether_receiver *receiver = &ether->receiver;
 	struct ether_stream *stream = ether_stream_get(ether, frame->stream);
+	bool is_part = frame->flags & ETHER_PART;
 	int32_t offset;
 	int err;
 
@@ -376,14 +432,15 @@ int ether_stream_frame(struct ether *ether, const struct ether_frame *frame)
 		return 0;
 	if (stream->has_final && (int32_t)(frame->sequence - stream->final) >= 0)
 		return -EPROTO;
-	if (receiver->taken + cost(frame->body_len) > receiver->given + ETHER_WINDOW)
+	if (receiver->taken + cost(is_part ? frame->whole : frame->body_len) >
+	    receiver->given + ETHER_WINDOW)
 		return -ENOBUFS;
 	if (offset)
 		return keep(ether, stream, frame);
+	if (!is_part && in_parts(stream))
+		return 0;
 	stream->delivering = true;
-	err = next_frame(ether, stream, frame->flags, frame->body, frame->body_len);
-	if (!err)
-		receiver->taken += cost(frame->body_len);
+	err = is_part ? keep(ether, stream, frame) : take_next(ether, stream, frame);
 	if (!err)
 		err = drain(ether, stream);
 	stream->delivering = false;
