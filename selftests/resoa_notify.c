@@ -8,7 +8,7 @@
 /* link: agents/resoa/value.c agents/resoa/heard.c */
 /* link: agents/resoa/notify.c agents/resoa/bind.c agents/resoa/filter.c agents/resoa/packet.c */
 /* link: selftests/lib/resoa_supervised.c agents/resoa/rsock.c */
-/* link: agents/lib/ep.c agents/lib/address.c agents/lib/log.c */
+/* link: agents/lib/ep.c agents/lib/address.c agents/lib/log.c agents/lib/datagram.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

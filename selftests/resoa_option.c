@@ -63,15 +63,21 @@ void tcp_end(struct rsock *rsock)
 {
 	(void)rsock;
 }
-
 void syn_free(struct rsock *rsock)
 {
 	(void)rsock;
 }
-
 void udp_end(struct rsock *rsock)
 {
 	(void)rsock;
+}
+
+static uint64_t reused;
+
+void bind_reuse(struct resoa *resoa, uint64_t cookie, bool on)
+{
+	(void)resoa;
+	reused = on ? cookie : 0;
 }
 
 static struct rsock *twins[2];
@@ -206,6 +212,9 @@ static void test_kept(void **state)
 	assert_int_equal(option_int(&resoa, COOKIE, IPPROTO_TCP, TCP_MAXSEG, 5), 1000);
 	assert_int_equal(option_int(&resoa, COOKIE, IPPROTO_TCP, TCP_CORK, 5), 5);
 	assert_int_equal(option_int(&resoa, 0, IPPROTO_TCP, TCP_CORK, 6), 6);
+	assert_int_equal(reused, 0);
+	happens_int(COOKIE, SOL_SOCKET, SO_REUSEADDR, 1);
+	assert_int_equal(reused, COOKIE);
 }
 
 /* Not before the server knows it; then at once; and all once more for the next rsockID. */

@@ -47,6 +47,25 @@ wait_for 60 log_has own.log bound
 equal "the server's own port" "$(said c1 bind tcp 0.0.0.0 8093)" EADDRINUSE
 end "$SPAWNED"
 
+# ---- beside the server's own programs: as two programs of one host are beside each other
+
+beside() { # FIRST SECOND: who has ports from PORT on, who wants them too; c1, or server
+	local name=$1-$2 role where
+	for role in "first $1" "second $2" "dialler peer"; do
+		read -r role where <<<"$role"
+		if [ "$where" = c1 ]; then set -- run_of c1 --; else set -- in_ns "$where"; fi
+		spawn - "$name.$role.log" "$@" python3 "$SELFTESTS/lib/resoa_binds.py" agent "$TMP/$name.$role"
+	done
+	for role in first second dialler; do wait_for 60 test -S "$TMP/$name.$role"; done
+	python3 "$SELFTESTS/lib/resoa_binds.py" ask "$TMP/$name."{first,second,dialler} 192.0.2.1 "$PORT" >"$TMP/$name.beside"
+}
+PORT=9000 beside server server
+at_least "cases of a port that is wanted twice" "$(wc -l <"$TMP/server-server.beside")" 50
+PORT=9100 beside c1 server
+check "EADDRINUSE for a program of the server" diff "$TMP/server-server.beside" "$TMP/c1-server.beside"
+PORT=9200 beside server c1
+check "EADDRINUSE for the client's" diff "$TMP/server-server.beside" "$TMP/server-c1.beside"
+
 # ---- what only the server's sockets know
 
 in_ns server ip route add $PEER4/32 dev eth0 mtu 1300

@@ -181,13 +181,13 @@ static void test_one_family(void **state)
 
 	(void)state;
 	assert_null(strstr(alice.registered, "2001:db8"));
-	assert_int_equal(rc_bind(&alice, six, IPPROTO_TCP, "::", 80), 0);
-	assert_int_equal(rc_bind(&alice, four, IPPROTO_TCP, "0.0.0.0", 80), 0);
-	assert_int_equal(rc_listen(&alice, listener, "::", 80, 5), 0);
-	fd = rc_dial(RC_LOCAL4, 80);
+	assert_int_equal(rc_bind(&alice, six, IPPROTO_TCP, "::", 93), 0);
+	assert_int_equal(rc_bind(&alice, four, IPPROTO_TCP, "0.0.0.0", 93), 0);
+	assert_int_equal(rc_listen(&alice, listener, "::", 93, 5), 0);
+	fd = rc_dial(RC_LOCAL4, 93);
 	assert_true(fd >= 0);
 	incoming(&alice, listener);
-	assert_int_equal(rc_dial(RC_LOCAL6, 80), -ECONNREFUSED);
+	assert_int_equal(rc_dial(RC_LOCAL6, 93), -ECONNREFUSED);
 	close(fd);
 	rc_say(&alice, six, EP_CLOSE, 0);
 	rc_say(&alice, four, EP_CLOSE, 0);

@@ -29,6 +29,14 @@ bool ep_name_is_any(const struct ep_name *name)
 	return address_equal(&name->address, &any) || address_equal(&name->address, &any4);
 }
 
+bool ep_name_is_loopback(const struct ep_name *name)
+{
+	static const struct isthmus_addr one = { .b = { [15] = 1 } };
+
+	return name->family == 4 ? !ep_name_is_any(name) && name->address.b[12] == 127
+				 : address_equal(&name->address, &one);
+}
+
 bool ep_name_is_many(const struct ep_name *name)
 {
 	static const uint8_t all[4] = { 255, 255, 255, 255 };

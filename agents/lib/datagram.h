@@ -43,6 +43,7 @@ int datagram_send(int fd, const struct datagram *datagram, const struct iovec *p
 
 /* All zero, or the mapped 0.0.0.0. */
 bool ep_name_is_any(const struct ep_name *name);
+bool ep_name_is_loopback(const struct ep_name *name);
 /* A group's or the limited broadcast's address: no single host's. */
 bool ep_name_is_many(const struct ep_name *name);
 

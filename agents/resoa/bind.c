@@ -23,8 +23,9 @@
 #include <time.h>
 
 #include "../lib/address.h"
+#include "../lib/datagram.h"
 #include "../lib/log.h"
-#include "resoa.h"
+#include "option.h"
 
 #define BOUND_MS    2000 /* from a grant to BOUND */
 #define SWEEP_MS    250
@@ -37,6 +38,7 @@ struct hold {
 	struct rsock *rsock; /* BIND's; NULL: nothing is reserved at the server */
 	bool local;	     /* needs no server */
 	bool granted;
+	bool reuse; /* SO_REUSEADDR */
 	unsigned int users;
 	struct hold *next;
 };
@@ -72,23 +74,6 @@ static uint64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
-
-static bool is_any(const struct ep_name *name)
-{
-	static const struct isthmus_addr zero;
-	struct isthmus_addr any4 = { 0 };
-
-	memset((uint8_t *)&any4 + 10, 0xff, 2);
-	return address_equal(&name->address, &zero) || address_equal(&name->address, &any4);
-}
-
-static bool is_loopback(const struct ep_name *name)
-{
-	static const uint8_t one[16] = { [15] = 1 };
-	const uint8_t *bytes = (const uint8_t *)&name->address;
-
-	return name->family == 4 ? !is_any(name) && bytes[12] == 127 : !memcmp(bytes, one, 16);
 }
 
 static bool in_block(const struct binds *binds, __be16 port)
@@ -162,10 +147,23 @@ static struct hold *find_hold(struct binds *binds, const struct ep_name *name)
 
 		if (!memcmp(&a, &b, sizeof(a)) &&
 		    (address_equal(&h->name.address, &name->address) ||
-		     (h->granted && !h->local && is_any(&h->name))))
+		     (h->granted && !h->local && ep_name_is_any(&h->name))))
 			return h;
 	}
 	return NULL;
+}
+
+/* Whether others may have the port, too. The first socket's word stands for all of its name. */
+static void tell_reuse(const struct hold *hold)
+{
+	const int on = hold->reuse;
+	const struct ep_message message = { .type = EP_OPTION,
+					    .level = SOL_SOCKET,
+					    .option = SO_REUSEADDR,
+					    .body = &on,
+					    .body_len = sizeof(on) };
+
+	ep_send(hold->rsock->resoa->lhp, hold->rsock->id, &message);
 }
 
 /* 0: asked. */
@@ -183,6 +181,8 @@ static int ask_server(struct binds *binds, struct hold *hold)
 	hold->rsock->family = hold->name.family;
 	hold->rsock->proto = hold->name.proto;
 	hold->rsock->state = hold;
+	if (hold->reuse)
+		tell_reuse(hold);
 	err = ep_send(resoa->lhp, hold->rsock->id, &message);
 	if (!err) {
 		hold->rsock->server_knows = true;
@@ -231,15 +231,14 @@ static struct hold *new_hold(struct binds *binds, const struct ep_name *name)
 	hold->name = *name;
 	hold->next = binds->hold[name->port % HOLD_CHAINS];
 	binds->hold[name->port % HOLD_CHAINS] = hold;
-	hold->local = hold->granted = is_loopback(name);
+	hold->local = hold->granted = ep_name_is_loopback(name);
 	if (hold->local)
 		open_port(binds, name, true);
 	return hold;
 }
 
-/* NULL: *error says why. Without `ask` it is bound already: the server is told as soon as it is
- * there. */
-static struct hold *take_hold(struct binds *binds, const struct ep_name *name, bool ask, int *error)
+/* NULL: user->error says why. What is bound already is told as soon as there is a server. */
+static struct hold *take_hold(struct binds *binds, const struct ep_name *name, struct user *user)
 {
 	struct hold *hold = find_hold(binds, name);
 	int err = 0;
@@ -247,15 +246,17 @@ static struct hold *take_hold(struct binds *binds, const struct ep_name *name, b
 	if (!hold)
 		hold = new_hold(binds, name);
 	if (!hold) {
-		*error = ENOMEM;
+		user->error = ENOMEM;
 		return NULL;
 	}
 	hold->users++;
-	if (is_idle(hold))
+	if (is_idle(hold)) {
+		hold->reuse = option_int(binds->resoa, user->cookie, SOL_SOCKET, SO_REUSEADDR, 0);
 		err = ask_server(binds, hold);
-	if (!err || !ask)
+	}
+	if (!err || !user->done)
 		return hold;
-	*error = err;
+	user->error = err;
 	drop_hold(binds, hold);
 	return NULL;
 }
@@ -371,19 +372,6 @@ static struct user *new_user(struct binds *binds, uint64_t cookie, __be16 port)
 	return user;
 }
 
-bool bind_is_own(const struct resoa *resoa, const struct ep_name *name)
-{
-	const json_t *all = json_object_get(resoa->registered, "addresses"), *item;
-	struct isthmus_addr address;
-	size_t i;
-
-	json_array_foreach (all, i, item)
-		if (!address_parse(json_string_value(json_object_get(item, "address")), &address) &&
-		    address_equal(&address, &name->address))
-			return true;
-	return !all; /* not known: it is asked for as it is */
-}
-
 static void take_holds(struct binds *binds, struct user *user, const struct ep_name *name,
 		       bool both)
 {
@@ -392,20 +380,23 @@ static void take_holds(struct binds *binds, struct user *user, const struct ep_n
 
 	/* As ep.h has it, mapped or not. A group's or a broadcast address is the kernel's to judge,
 	 * only the port is the server's. */
-	if (is_any(name) || (!is_loopback(name) && !bind_is_own(binds->resoa, name)))
+	if (ep_name_is_any(name) ||
+	    (!ep_name_is_loopback(name) && !server_is_own(binds->resoa, name)))
 		memset(&wanted.address, 0, sizeof(wanted.address));
-	user->hold[0] = take_hold(binds, &wanted, user->done != NULL, &user->error);
-	if (!user->hold[0] || !both || name->family != 6 || !is_any(name))
+	user->hold[0] = take_hold(binds, &wanted, user);
+	if (!user->hold[0] || !both || name->family != 6 || !ep_name_is_any(name))
 		return;
-	user->hold[1] = take_hold(binds, &other, user->done != NULL, &user->error);
+	user->hold[1] = take_hold(binds, &other, user);
 }
 
 void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, bool both,
 	      bind_done done, void *arg)
 {
 	struct binds *binds = resoa->binds;
-	struct user *user = new_user(binds, cookie, name->port);
+	struct user *user;
 
+	program_drain(resoa->program); /* options that were set before */
+	user = new_user(binds, cookie, name->port);
 	if (!user) {
 		done(resoa, ENOMEM, arg);
 		return;
@@ -414,6 +405,19 @@ void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, 
 	user->arg = arg;
 	take_holds(binds, user, name, both);
 	settle(binds, user);
+}
+
+void bind_reuse(struct resoa *resoa, uint64_t cookie, bool on)
+{
+	const struct user *user = find_user(resoa->binds, cookie);
+
+	for (int i = 0; user && i < 2; i++) {
+		if (!user->hold[i])
+			continue;
+		user->hold[i]->reuse = on;
+		if (user->hold[i]->rsock && resoa->lhp)
+			tell_reuse(user->hold[i]);
+	}
 }
 
 /* ---- what comes back */
@@ -498,8 +502,7 @@ void bind_event(struct resoa *resoa, const struct resoa_event *event)
 	}
 }
 
-/* A notification that waits is answered when its own time comes: it has ended with its socket, or
- * it finds no socket. */
+/* A notification that waits is answered in its own time, or it finds no socket. */
 void bind_gone(struct resoa *resoa, uint64_t cookie)
 {
 	struct user *user = find_user(resoa->binds, cookie);

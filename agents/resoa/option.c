@@ -232,6 +232,9 @@ void option_event(struct resoa *resoa, const struct resoa_event *event)
 	if (is_of_connection(resoa, event, &option) || !open_options(resoa))
 		return;
 	keep(resoa->options, event->cookie, &option);
+	if (option.level == SOL_SOCKET && option.name == SO_REUSEADDR)
+		bind_reuse(resoa, event->cookie,
+			   option_int(resoa, event->cookie, SOL_SOCKET, SO_REUSEADDR, 0));
 	rsock = rsock_of_cookie(resoa, event->cookie);
 	send_now(rsock, &option);
 	if (rsock && rsock->kind == RSOCK_UDP)

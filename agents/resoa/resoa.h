@@ -214,8 +214,7 @@ void bind_lost(struct resoa *resoa);
 typedef void (*bind_done)(struct resoa *resoa, int error, void *arg);
 void bind_ask(struct resoa *resoa, uint64_t cookie, const struct ep_name *name, bool both,
 	      bind_done done, void *arg);
-/* An address of the server's, as it has told; true if it has not yet. */
-bool bind_is_own(const struct resoa *resoa, const struct ep_name *name);
+void bind_reuse(struct resoa *resoa, uint64_t cookie, bool on);	       /* SO_REUSEADDR was set */
 void bind_event(struct resoa *resoa, const struct resoa_event *event); /* BOUND */
 void bind_gone(struct resoa *resoa, uint64_t cookie);
 /* Sockets that are bound; `each` may not change that. */
@@ -257,6 +256,8 @@ int server_open(struct resoa *resoa, char *error, size_t error_len);
 void server_close(struct resoa *resoa);
 /* Whether a call may wait for a server: it is long since there was one = no. */
 bool server_hopes(const struct resoa *resoa);
+/* An address of the server's, as it has told; true if it has not yet. */
+bool server_is_own(const struct resoa *resoa, const struct ep_name *name);
 /* daemon.c: A, W and all that needs them, at the first registration. */
 int daemon_registered(struct resoa *resoa, char *error, size_t error_len);
 

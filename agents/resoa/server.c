@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "../lib/address.h"
 #include "../lib/log.h"
 #include "resoa.h"
 
@@ -105,6 +106,19 @@ static json_t *read_json(const struct ep_message *message)
 		return json;
 	json_decref(json);
 	return NULL;
+}
+
+bool server_is_own(const struct resoa *resoa, const struct ep_name *name)
+{
+	const json_t *all = json_object_get(resoa->registered, "addresses"), *item;
+	struct isthmus_addr address;
+	size_t i;
+
+	json_array_foreach (all, i, item)
+		if (!address_parse(json_string_value(json_object_get(item, "address")), &address) &&
+		    address_equal(&address, &name->address))
+			return true;
+	return !all; /* not known: it is asked for as it is */
 }
 
 static void registered(struct server *server, json_t *told)

@@ -264,14 +264,6 @@ static void bound(struct resoa *resoa, const struct ep_name *local, uint64_t coo
 	tell_bound(rsock);
 }
 
-static bool is_loopback(const struct ep_name *name)
-{
-	static const struct isthmus_addr loopback = { .b = { [15] = 1 } };
-
-	return name->family == 4 ? !ep_name_is_any(name) && name->address.b[12] == 127
-				 : address_equal(&name->address, &loopback);
-}
-
 void udp_event_bound(struct resoa *resoa, const struct resoa_event *event)
 {
 	struct ep_name local = { .address = event->names.local,
@@ -279,12 +271,13 @@ void udp_event_bound(struct resoa *resoa, const struct resoa_event *event)
 				 .family = event->family,
 				 .proto = IPPROTO_UDP };
 
-	if (event->proto != IPPROTO_UDP || !local.port || !resoa->udp || is_loopback(&local))
+	if (event->proto != IPPROTO_UDP || !local.port || !resoa->udp ||
+	    ep_name_is_loopback(&local))
 		return;
 	if (local.family == 6 && address_is_v4(&local.address))
 		local.family = 4;
 	/* At a group's or a broadcast address: the kernel of A chooses what it takes. */
-	if (!ep_name_is_any(&local) && !bind_is_own(resoa, &local)) {
+	if (!ep_name_is_any(&local) && !server_is_own(resoa, &local)) {
 		memset(&local.address, 0, sizeof(local.address));
 		bound(resoa, &local, event->cookie);
 		return;

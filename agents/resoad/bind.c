@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * BIND: a program's socket has a port before it connects or listens. The port is really bound here,
- * so that EADDRINUSE is true also against programs of the server; the first CONNECT or LISTEN of
- * that name goes on with this socket.
+ * with the program's SO_REUSEADDR, so that EADDRINUSE is true also against programs of the server
+ * and what they have left; the first CONNECT or LISTEN of that name goes on with this socket.
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 
 #include "../lib/datagram.h"
 #include "resoad.h"
@@ -22,12 +23,11 @@ static int bind_here(struct sock *sock)
 	if (fd < 0)
 		return -errno;
 	sock_set_fd(sock, fd);
-	/* TIME_WAIT and connections of this port are for the program's own kernel to judge. */
-	if (sock->proto == IPPROTO_TCP &&
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)))
-		return -errno;
 	if (sock->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)))
 		return -errno;
+	/* Its own connections of this port, which may end later here, are its kernel's to judge. */
+	if (sock->proto == IPPROTO_TCP)
+		return bind_fd(sock->client, fd, &sock->local);
 	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;
 }
 
@@ -103,18 +103,59 @@ static void share(struct sock *sock, void *arg)
 		share_fd(listen_second_fd(sock));
 }
 
-int bind_fd(struct client *client, int fd, const struct ep_name *name)
+/* ---- a client's sockets are gone through once for a port, not with each conflict */
+
+void bind_count(struct sock *sock)
+{
+	struct client *client = sock->client;
+
+	if (sock->proto != IPPROTO_TCP || !sock->local.port)
+		return;
+	if (!client->ports)
+		client->ports = calloc(UINT16_MAX + 1, sizeof(*client->ports));
+	if (client->ports)
+		sock->counted = &client->ports[sock->local.port];
+	if (sock->counted)
+		sock->counted->sockets++;
+}
+
+void bind_uncount(struct sock *sock)
+{
+	if (sock->counted && !--sock->counted->sockets)
+		sock->counted->shared = false;
+	sock->counted = NULL;
+}
+
+static bool is_shared(const struct client *client, __be16 port)
+{
+	return client->ports && client->ports[port].shared;
+}
+
+/* False: none of its other sockets has it. */
+static bool share_port(struct client *client, const struct ep_name *name)
 {
 	struct sharing sharing = { .name = name };
+
+	if (!client->ports || client->ports[name->port].sockets < 2)
+		return false;
+	client_each_sock(client, share, &sharing);
+	client->ports[name->port].shared = sharing.found;
+	return sharing.found;
+}
+
+int bind_fd(struct client *client, int fd, const struct ep_name *name)
+{
 	struct sockaddr_storage address;
 	socklen_t len = ep_to_sockaddr(name, &address);
+	bool shared = is_shared(client, name->port);
 
+	if (shared)
+		share_fd(fd);
 	if (!bind(fd, (struct sockaddr *)&address, len))
 		return 0;
 	if (errno != EADDRINUSE)
 		return -errno;
-	client_each_sock(client, share, &sharing);
-	if (!sharing.found)
+	if (shared || !share_port(client, name))
 		return -EADDRINUSE;
 	share_fd(fd);
 	return bind(fd, (struct sockaddr *)&address, len) ? -errno : 0;

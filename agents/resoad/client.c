@@ -120,6 +120,7 @@ void sock_set_fd(struct sock *sock, int fd)
 	socklen_t len = sizeof(sock->cookie);
 
 	forget_cookie(sock);
+	bind_uncount(sock);
 	sock->fd = fd;
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &sock->cookie, &len))
 		sock->cookie = 0;
@@ -129,12 +130,14 @@ void sock_set_fd(struct sock *sock, int fd)
 		*at = sock;
 	}
 	option_apply(sock);
+	bind_count(sock);
 }
 
 int sock_give_fd(struct sock *sock)
 {
 	int fd = sock->fd;
 
+	bind_uncount(sock);
 	forget_cookie(sock);
 	sock->fd = -1;
 	return fd;
@@ -179,6 +182,7 @@ void sock_end(struct sock *sock, int error)
 	if (sock->event)
 		event_free(sock->event);
 	fin_forget(sock);
+	bind_uncount(sock);
 	forget_cookie(sock);
 	if (error > 0)
 		sock_abort(sock);
@@ -416,6 +420,7 @@ static void client_free(struct client *client)
 	event_free(client->over);
 	json_decref(client->told);
 	free(client->table);
+	free(client->ports);
 	free(client);
 }
 

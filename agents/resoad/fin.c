@@ -197,8 +197,21 @@ int fin_knocks(const struct fin *fin)
 
 /*
  * Sent twice: the first is taken, and acknowledged when the kernel sees fit (40 ms later); the
- * second is a repetition, which is acknowledged at once.
+ * second is a repetition, which is acknowledged at once. Not if we have ended before: then the
+ * first one is acknowledged at once, and the peer's socket has gone. It would answer a second
+ * acknowledgment with a RST, the end of our TIME_WAIT.
  */
+static int how_often(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+			       info.tcpi_state == TCP_ESTABLISHED
+		       ? 2
+		       : 1;
+}
+
 static void inject(const struct fin *fin, int fd, const struct resoa_fin *record)
 {
 	const struct device *device = find_device(fin, record->ifindex);
@@ -219,7 +232,7 @@ static void inject(const struct fin *fin, int fd, const struct resoa_fin *record
 		memcpy(frame + 2 * ETH_ALEN, &type, 2);
 	}
 	len += v4 ? write_ip4(frame + len, &names, record) : write_ip6(frame + len, &names, record);
-	for (int i = 0; i < 2; i++)
+	for (int i = how_often(fd); i > 0; i--)
 		fin_send(fin, record->ifindex, frame, len);
 }
 

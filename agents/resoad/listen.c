@@ -121,12 +121,13 @@ static void incoming(struct listener *listener, int fd, const struct sockaddr_st
 		close(fd);
 		return;
 	}
-	sock_set_fd(sock, fd);
+	sock->fd = fd;
 	if (read_names(sock, peer, len) || tcp_incoming(sock)) {
 		sock_abort(sock);
 		sock_end(sock, -1);
 		return;
 	}
+	sock_set_fd(sock, fd);
 	tell_incoming(listener, sock);
 	if (client->resoad->fin)
 		fin_accepted(client->resoad->fin, sock);
@@ -302,7 +303,7 @@ static bool takes_both(const struct sock *sock, const struct ep_message *message
 
 static int start(struct sock *sock, const struct ep_message *message)
 {
-	bool both = takes_both(sock, message);
+	bool both = sock->local.family == 6 && takes_both(sock, message);
 	struct listener *listener;
 	int err = take_port(sock), fd;
 

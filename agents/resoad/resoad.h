@@ -27,6 +27,7 @@
 
 struct resoad;
 struct client;
+struct client_port;
 struct lease;
 struct tcp;
 struct listener;
@@ -94,6 +95,7 @@ struct sock {
 	void *state;   /* struct tcp, struct listener, struct udp: of its kind's file */
 	void *options; /* option.c: those that came before the socket was made */
 	bool has_port; /* port_take() was done for `local` */
+	struct client_port *counted;
 	struct sock *next, *by_cookie;
 	/* fin.c: gates that are held, the oldest first. */
 	uint64_t held_ns;
@@ -101,6 +103,12 @@ struct sock {
 };
 
 #define CLIENT_ENDED 1024 /* a power of 2 */
+
+/* bind.c: TCP sockets of a client with this local port. shared: all have SO_REUSEPORT, and those
+ * that come get it. */
+struct client_port {
+	uint32_t sockets : 31, shared : 1;
+};
 
 struct client {
 	struct resoad *resoad;
@@ -117,8 +125,9 @@ struct client {
 	uint64_t bytes_in, bytes_out, refused; /* for the client; of it */
 	/* tcp.c: connections that have bytes for the client, and how many of them in this turn. */
 	struct tcp *ready, *ready_last;
-	struct listener *paused; /* listen.c: until a socket ends */
-	struct knock *knocks;	 /* knock.c: SYNs that wait for it */
+	struct listener *paused;   /* listen.c: until a socket ends */
+	struct client_port *ports; /* by local port, as it is on the wire; NULL: none yet */
+	struct knock *knocks;	   /* knock.c: SYNs that wait for it */
 	unsigned int knock_count;
 	uint32_t next_knock;
 	size_t quantum;
@@ -221,6 +230,8 @@ int bind_socket(struct client *client, const struct ep_name *name);
  * share it; nobody else's may. */
 int bind_fd(struct client *client, int fd, const struct ep_name *name);
 void bind_end(struct sock *sock);
+void bind_count(struct sock *sock); /* it has a descriptor and a local name */
+void bind_uncount(struct sock *sock);
 void bind_message(struct sock *sock, const struct ep_message *message);
 
 /* ---- fin.c */

@@ -21,6 +21,7 @@
 
 #include "agents/resoa/control.h"
 #include "agents/resoa/filter.h"
+#include "agents/resoa/option.h"
 #include "resoa_supervised.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -107,6 +108,18 @@ static void server_tell(uint32_t rsock, const struct ep_message *message)
 		answer->message.error = ENOPROTOOPT;
 	}
 	event_base_once(resoa.base, -1, EV_TIMEOUT, on_answer, answer, &soon);
+}
+
+bool server_is_own(const struct resoa *asked, const struct ep_name *name)
+{
+	(void)asked, (void)name; /* it has told no addresses */
+	return true;
+}
+
+int option_int(struct resoa *asked, uint64_t cookie, int level, int name, int otherwise)
+{
+	(void)asked, (void)cookie, (void)level, (void)name; /* no options either */
+	return otherwise;
 }
 
 void program_drain(struct program *program)
