@@ -121,6 +121,27 @@ QUIET=$(resoa_in alice bash -c "for i in 1 2 3 4 5 6 7 8 9; do curl -so /dev/nul
 equal "beside it half of another client's requests take less than a second" "$QUIET" 0
 end "$FLOOD"
 
+# ---- a total of bytes
+
+FETCH="import errno, socket
+got = 0
+try:
+    s = socket.create_connection(('$PEER4', 80), timeout=60); s.sendall(b'GET /flood HTTP/1.0\r\n\r\n')
+    while part := s.recv(65536): got += len(part)
+    print('end')
+except OSError as e:
+    print(errno.errorcode[e.errno], 500000 < got <= 1000000)"
+of_alice() { ask client list --json | jq ".clients[] | select(.name == \"alice\") | $1"; } # FIELD
+TOTAL=$(($(of_alice '.bytes_in + .bytes_out') + 1000000))
+sections "bytes = $TOTAL" ""
+equal "a connection ends when it is used up" "$(resoa_in alice timeout 60 python3 -c "$FETCH")" "EHOSTUNREACH True"
+equal "not a byte more" "$(of_alice '.bytes_in + .bytes_out')" "$TOTAL"
+equal "new ones fail as those that are denied" "$(resoa_in alice timeout 60 python3 -c "$FETCH")" "EHOSTUNREACH False"
+check "client list tells it" grep -q '^alice: .* used up$' <(ask client list)
+check "the log, too" log_has resoad.log "client alice: its $TOTAL bytes are used up"
+sections "bytes = $((TOTAL + 1000000))" ""
+equal "with a larger one it goes on" "$(resoa_in alice curl -sm 10 http://$PEER4/hello)" hello
+
 # ---- the file of clients, read anew
 
 WAITS="import errno, socket

@@ -76,9 +76,10 @@ static void print_clients(const json_t *answer)
 			printf(", ");
 		}
 		if (json_is_true(json_object_get(c, "registered")))
-			printf("by %s from %s, %lld of %lld sockets, %lld bytes in, %lld out\n",
+			printf("by %s from %s, %lld of %lld sockets, %lld bytes in, %lld out%s\n",
 			       word(c, "path"), word(c, "from"), number(c, "sockets"),
-			       number(c, "limit"), number(c, "bytes_in"), number(c, "bytes_out"));
+			       number(c, "limit"), number(c, "bytes_in"), number(c, "bytes_out"),
+			       json_is_true(json_object_get(c, "used_up")) ? ", used up" : "");
 		else
 			printf("not registered\n");
 	}

@@ -122,7 +122,7 @@ static void incoming(struct listener *listener, int fd, const struct sockaddr_st
 		return;
 	}
 	sock->fd = fd;
-	if (read_names(sock, peer, len) || tcp_incoming(sock)) {
+	if (client_is_spent(client) || read_names(sock, peer, len) || tcp_incoming(sock)) {
 		sock_abort(sock);
 		sock_end(sock, -1);
 		return;

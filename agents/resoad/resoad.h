@@ -134,6 +134,7 @@ struct client {
 	int64_t tokens; /* bytes that may go at once, with a rate */
 	uint64_t filled_ns;
 	struct event *refill, *over;
+	bool spent;	    /* limit.c: its total is used up, and that is known */
 	const char *ending; /* why it is ended as soon as that is safe */
 	json_t *told;	    /* what REGISTERED and CHANGED have said */
 	struct client *next;
@@ -167,6 +168,7 @@ uint64_t resoad_now_ns(void);
 /* Token bucket and total: how many of `want` bytes may go now; a retry is arranged if fewer. */
 size_t client_allowance(struct client *client, size_t want);
 /* The same in two steps, where it is not known before how many there are. */
+bool client_is_spent(const struct client *client); /* of its total nothing is left */
 size_t client_may(struct client *client, size_t want);
 void client_spend(struct client *client, size_t count);
 void client_refilled(evutil_socket_t fd, short what, void *arg); /* client->refill */

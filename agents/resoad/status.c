@@ -98,12 +98,12 @@ static void client_figures(json_t *object, const struct client *client)
 	lhp_count(client->lhp, &counts);
 	json_object_update_new(
 		object,
-		json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:i}", "path",
+		json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b}", "path",
 			  lhp_provider(client->lhp), "from", lhp_peer(client->lhp), "sockets",
 			  (int)client->socks, "bytes_in", (json_int_t)client->bytes_in, "bytes_out",
 			  (json_int_t)client->bytes_out, "refused", (json_int_t)client->refused,
 			  "repeated", (json_int_t)counts.repeated, "lost", (json_int_t)counts.lost,
-			  "rtt_us", (int)counts.rtt_us));
+			  "rtt_us", (int)counts.rtt_us, "used_up", (int)client_is_spent(client)));
 }
 
 static json_t *client_json(const struct resoad *resoad, const struct client_conf *conf)

@@ -221,7 +221,8 @@ void tcp_connect(struct sock *sock, const struct ep_message *message)
 	err = policy_local(sock->client, &message->name, &sock->local);
 	if (!err && sock->local.family != sock->family)
 		err = -EAFNOSUPPORT;
-	if (!err && !policy_allows(sock->client->conf, IPPROTO_TCP, &message->other))
+	if (!err && (!policy_allows(sock->client->conf, IPPROTO_TCP, &message->other) ||
+		     client_is_spent(sock->client)))
 		err = -EACCES;
 	if (!err)
 		err = take_port(sock);

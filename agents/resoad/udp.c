@@ -337,7 +337,7 @@ static void send_datagram(struct sock *sock, const struct ep_message *message)
 	struct client *client = sock->client;
 	int fd;
 
-	if (!policy_allows(client->conf, IPPROTO_UDP, &message->other)) {
+	if (!policy_allows(client->conf, IPPROTO_UDP, &message->other) || client_is_spent(client)) {
 		client->refused++;
 		refuse(sock, message, EACCES);
 		return;
