@@ -54,7 +54,7 @@ talk() { # NAME SERVER_NS ADDRESS PORT CLIENT_NS
 # A frame that is tagged reaches the other side with its tag and every byte.
 tagged() {
 	spawn stock tagged.log "$SELFTESTS/lib/tagged.py" receive lan
-	wait_for 5 log_has tagged.log ready
+	wait_for 30 log_has tagged.log ready
 	in_ns router "$SELFTESTS/lib/tagged.py" send lan "$(mac_of stock)"
 	wait "$SPAWNED"
 }

@@ -97,6 +97,7 @@ need() {
 spawn() {
 	local name=$1 log=$TMP/$2
 	shift 2
+	: >"$log" # now: who waits for a line must not find that of a predecessor
 	if [ "$name" = - ]; then
 		"$@" >"$log" 2>&1 </dev/null &
 	else

@@ -32,7 +32,7 @@ def receive(dev):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     s.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     s.bind((dev, ETH_P_ALL))
-    s.settimeout(5)
+    s.settimeout(30)
     print("ready", flush=True)
     while True:
         frame, ancillary, _, _ = s.recvmsg(2000, 512)
