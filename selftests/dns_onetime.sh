@@ -88,7 +88,7 @@ web() { # NAME PORT
 	wait_for 10 listening box t "$2"
 	check "listener $1" agent_says listen "$SPAWNED" eth0 --name "$1"
 }
-is_told() { direct "$1" AAAA | grep -q 'status: NOERROR'; }
+is_told() { direct "$1" AAAA | has 'status: NOERROR'; }
 connected() { [ "$(dns_says status --json | jq '.members.onetime[0].connected')" = "$1" ]; }
 story_end() { in_ns box isthmus onetime detach --instance "$INSTANCE" >/dev/null 2>&1; }
 
@@ -231,7 +231,7 @@ comes_and_goes() {
 	agent_start
 	check "the agent logs in, with its listeners of before" wait_for 20 is_told web
 	check "a listener ends" agent_says listen --del web
-	check "and so does its name" wait_for 5 eval 'direct web AAAA | grep -q NXDOMAIN'
+	check "and so does its name" wait_for 5 eval 'direct web AAAA | has NXDOMAIN'
 }
 
 world

@@ -166,7 +166,7 @@ seen() { # NAME WANT
 
 lengths() { # NAME
 	refuse "$1: a ping of 1450 bytes with DF is too long" in_ns alice ping -qc1 -W1 -M "do" -s 1422 $W1
-	check "$1: and its sender was told 1440" eval "in_ns alice ip route get $W1 | grep -q 'mtu 1440'"
+	check "$1: and its sender was told 1440" eval "in_ns alice ip route get $W1 | has 'mtu 1440'"
 	check "$1: one of 1440 passes" in_ns alice ping -qc1 -W2 -M "do" -s 1412 $W1
 	in_ns alice ip route flush cache
 }

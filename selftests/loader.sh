@@ -217,7 +217,7 @@ splice detach
 
 # ---- replacing under traffic: a joined session's datagrams, numbered, and the control
 
-bound() { in_ns "$1" ss -Hanu "sport = :$2" | grep -q .; } # connected sockets do not listen
+bound() { in_ns "$1" ss -Hanu "sport = :$2" | has .; } # connected sockets do not listen
 # traffic cmd...: runs it five times while numbered datagrams pass the session; sets SENT and RECEIVED.
 traffic() {
 	spawn right received.log python3 "$SELFTESTS/lib/udp_count.py" receive 198.51.100.2:4002 198.51.100.1:2002
@@ -422,6 +422,6 @@ done <<-'TABLE'
 TABLE
 for words in help --help -h "splice --help" "splice help" "splice attach --help" "splice list -h" "status --help" version; do
 	# shellcheck disable=SC2086
-	check "on stdout, exit 0: $words" eval "isthmus $words 2>&1 >$TMP/stdout | wc -c | grep -qx 0 && test -s $TMP/stdout"
+	check "on stdout, exit 0: $words" eval "isthmus $words 2>&1 >$TMP/stdout | wc -c | has -x 0 && test -s $TMP/stdout"
 done
 [ "$NET_FAILED" = 0 ]

@@ -138,7 +138,8 @@ agent_beside() { # AGENT
 		"$({ sed -n '/^\.Sh AGENT$/,/^\.Sh AGENT OPTIONS/s/^\.It Cm //p' "$page"; printf 'help\nversion\n'; } | sort)" \
 		"$(agent_commands "$agent")"
 	for preset in $("$agent" --help | sed -n 's/.*default \([0-9][0-9]*\) *\[.*/\1/p'); do
-		sed -n '/^\.Sh AGENT OPTIONS/,/^\.Sh [^A]/p' "$page" | grep -q -- "\(^\|[; ]\)$preset if not given\|[; ]$preset, if not given" &&
+		sed -n '/^\.Sh AGENT OPTIONS/,/^\.Sh [^A]/p' "$page" | # to its end, which grep -q would not read
+			grep -- "\(^\|[; ]\)$preset if not given\|[; ]$preset, if not given" | cat >/dev/null &&
 			ok "$agent(8) tells the preset $preset" || not_ok "$agent(8) tells the preset $preset" "not found"
 	done
 }

@@ -54,7 +54,7 @@ attach() {
 # ---- resolution
 
 asked() { in_ns "$1" ndisc6 -1 -n -r 1 -w $((300 * SLOW)) "$2" "${3:-lan}"; } # NAME ADDRESS [DEV]
-answered_by_server() { asked "$@" | grep -qi "$(mac_of server)"; }
+answered_by_server() { asked "$@" | has -i "$(mac_of server)"; }
 
 resolution() {
 	local state
@@ -97,12 +97,12 @@ tags() {
 detected() { # ADDRESS: ok or dadfailed
 	in_ns stranger ip addr add "$1/128" dev lan
 	wait_for 5 not_tentative "$1" || true
-	if flags_of "$1" | grep -q dadfailed; then echo dadfailed; else flags_of "$1" | grep -q tentative || echo ok; fi
+	if flags_of "$1" | has dadfailed; then echo dadfailed; else flags_of "$1" | has tentative || echo ok; fi
 	in_ns stranger ip addr del "$1/128" dev lan
 }
 
 flags_of() { in_ns stranger ip -6 addr show dev lan to "$1"; }
-not_tentative() { flags_of "$1" | grep -q dadfailed || ! flags_of "$1" | grep -q tentative; }
+not_tentative() { flags_of "$1" | has dadfailed || ! flags_of "$1" | has tentative; }
 
 detection() {
 	local state before

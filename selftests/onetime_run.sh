@@ -52,7 +52,7 @@ equal "the refused changed nothing" "$(clients) $(program_links) $(sysctls)" "[]
 # ---- run
 
 exits 0 run true
-check "the first one tells what it set" eval "grep -c 'net.ipv[64].ip_nonlocal_bind was 0 and is 1 now.*detach takes it back' '$TMP/stderr' | grep -qx 2"
+check "the first one tells what it set" eval "grep -c 'net.ipv[64].ip_nonlocal_bind was 0 and is 1 now.*detach takes it back' '$TMP/stderr' | has -x 2"
 equal "sysctls" "$(sysctls)" "1 1"
 check "the second has nothing to tell" eval "exits 0 run true && ! grep -q . '$TMP/stderr'"
 equal "client: without run, the host's address" "$(client env)" 2001:db8:1::1
@@ -173,7 +173,7 @@ for verb in das listen give trace; do
 	equal "$verb: it gets the words" "$(cat "$TMP/stdout")" "$verb|719|eth0|2001:db8::1|--port|80|--help|"
 done
 check "from PATH" exits 9 env PATH="$TMP/beside:/usr/bin:/bin" "$TMP/alone/isthmus" onetime das 1 2 3
-check "help names them" eval "isthmus onetime --help | grep -q '^  das '"
+check "help names them" eval "isthmus onetime --help | has '^  das '"
 
 # ---- a million
 

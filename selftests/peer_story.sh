@@ -123,7 +123,7 @@ taken_story() {
 	# shellcheck disable=SC2086
 	spawn host1 alice.log $NOBODY isthmus-peer daemon --dir "$TMP/alice"
 	wait_for 10 peer_online host1 alice
-	check "status tells of it" eval 'peer host1 alice status | grep -q "local port 8000"'
+	check "status tells of it" eval 'peer host1 alice status | has "local port 8000"'
 	end "$squatter"
 	check "it is served again" wait_for 15 eval '[ "$(curl1 http://localhost:8000/)" = "a page" ]'
 }

@@ -344,7 +344,7 @@ in_ns box bpftool prog load "$B/selftests/loader_foreign.bpf.o" "$PINS-$$" type 
 in_ns box ip link set dev eth1 xdp pinned "$PINS-$$"
 refused "XDP is taken: says by whom" 1 "eth1: XDP program foreign (id [0-9]*) is there already.*--mode tc" attach gateway --mode xdp
 equal "the failed second device: nothing on the first" "$(remains)" ""
-check "the foreign program is still there" eval "in_ns box ip link show eth1 | grep -q 'prog/xdp'"
+check "the foreign program is still there" eval "in_ns box ip link show eth1 | has 'prog/xdp'"
 check "tc beside a foreign XDP program" attach gateway --mode tc
 portarp detach
 in_ns box ip link set dev eth1 xdp off

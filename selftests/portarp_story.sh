@@ -88,7 +88,7 @@ from_outside() { # MODE
 
 # traced NS ADDRESS HOP [PORT]: the first router on the way tells that it is there
 traced() {
-	in_ns "$1" "$SELFTESTS/lib/first_hop.py" "$2" "${4:-33434}" | grep -qx "$3"
+	in_ns "$1" "$SELFTESTS/lib/first_hop.py" "$2" "${4:-33434}" | has -x "$3"
 }
 
 between() { # MODE

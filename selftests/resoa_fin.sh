@@ -90,7 +90,7 @@ kill -USR1 "$SERVE4"
 sleep 1
 equal "held" "$(in_state fin-wait-1 7000)" 1
 check "let in after 2 s" wait_for 4 none_in fin-wait-1 7000
-check "and counted" eval "isthmus-resoad stats --control '$TMP/resoad.sock' | grep -q '^FIN_TIMEOUT .* 1 packets'"
+check "and counted" eval "isthmus-resoad stats --control '$TMP/resoad.sock' | has '^FIN_TIMEOUT .* 1 packets'"
 kill -CONT "${RESOA_PID[alice]}"
 check "the program has all bytes and the end" wait_for 10 log_has limit.log '^complete 1'
 

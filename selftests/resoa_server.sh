@@ -63,7 +63,7 @@ EXPORTED=$SPAWNED
 check "a client's web server listens at the server" wait_for 20 listening server t 8080
 equal "reached from outside" "$(in_ns peer curl -sm 10 http://$SERVER4:8080/hello)" hello
 equal "by another client, as by any peer" "$(resoa_in bob curl -sm 10 http://$SERVER4:8080/hello)" hello
-check "show: the listener and its path" eval "ask show | grep -q 'alice .* tcp listener .*:8080, by unix'"
+check "show: the listener and its path" eval "ask show | has 'alice .* tcp listener .*:8080, by unix'"
 end "$EXPORTED"
 
 # Who comes after close() is refused, though the server has not heard of it: alice's daemon stands still meanwhile.
@@ -164,5 +164,5 @@ kill -HUP "$RESOA_SERVER"
 check "bob is no client any more: his connections are reset" wait_for 10 log_has bob.wait ECONNRESET
 check "alice's stand" alive "$ALIVE"
 equal "and she makes new ones" "$(resoa_in alice curl -sm 10 http://$PEER4/hello)" hello
-check "client list" eval "ask client list | grep -q '^alice: n-to-1, ports 20000-20999, by unix' && ! ask client list | grep -q bob"
+check "client list" eval "ask client list | has '^alice: n-to-1, ports 20000-20999, by unix' && ! ask client list | has bob"
 end "$RESOA_SERVER"

@@ -250,7 +250,7 @@ bogus() {
 subnet_of() { sed -n 's/^; CLIENT-SUBNET: //p'; }
 waits_for() { # NS NAME PREFIX BITS: asks, and is waited for with this prefix
 	dig_at "$1" $RESOLVER +short "$2.$ZONE" A
-	waits '"\(.prefix)/\(.bits)"' | grep -qF "\"$3/$4\""
+	waits '"\(.prefix)/\(.bits)"' | has -F "\"$3/$4\""
 }
 refused_ping() { ! in_ns erin ping -qc1 -W0.5 -I 198.18.8.9 "$1"; }
 subnets() {

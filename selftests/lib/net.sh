@@ -129,7 +129,11 @@ wait_for() {
 }
 
 # listening NAME t|u PORT: does anything in the namespace listen there?
-listening() { in_ns "$1" ss -Hln"$2" "sport = :$3" | grep -q .; }
+listening() { in_ns "$1" ss -Hln"$2" "sport = :$3" | has .; }
+
+# has WORD...: does standard input have it, as grep says? It is read to its end: after `grep -q`, what writes more dies
+# by SIGPIPE, which pipefail takes for a failure.
+has() { grep "$@" | cat >/dev/null; }
 
 log_has() { grep -Eq -- "$2" "$TMP/$1"; } # LOG PATTERN
 
