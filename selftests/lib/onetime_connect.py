@@ -14,6 +14,7 @@ import sys
 kind, port = sys.argv[1], int(sys.argv[2])
 own = sys.argv[3] if len(sys.argv) > 3 else None
 WAIT = 0.7  # seconds: three SYNs would take 3
+PATIENCE = 20  # once it is connected: the server may be slow
 
 
 def open_socket(address, type_):
@@ -37,6 +38,7 @@ def line(sock):
 def tcp(address):
     with open_socket(address, socket.SOCK_STREAM) as sock:
         sock.connect((address, port))
+        sock.settimeout(PATIENCE)
         said = line(sock)
         sock.sendall(b"echo\n")
         return said if line(sock) == "echo" else "no echo"
@@ -52,6 +54,7 @@ def udp(address):
 def hold(address):
     with open_socket(address, socket.SOCK_STREAM) as sock:
         sock.connect((address, port))
+        sock.settimeout(PATIENCE)
         print(line(sock), flush=True)
         for text in sys.stdin:
             sock.sendall(text.encode())
