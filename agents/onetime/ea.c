@@ -220,6 +220,12 @@ bool ea_fill(struct onetime *o)
 	return fast6 || fast4;
 }
 
+void ea_look(struct onetime *o)
+{
+	for (int i = 0; i < 2; i++)
+		look(&o->ea[i]); /* what is not known is sorted out when it is filled */
+}
+
 void ea_sort_out(struct onetime *o)
 {
 	for (int i = 0; i < 2; i++)

@@ -235,6 +235,8 @@ int ea_open(struct onetime *o);
 void ea_close(struct onetime *o);
 /* True: it is used fast, so it is to be filled again soon. */
 bool ea_fill(struct onetime *o);
+/* How many are left now (ea.level). */
+void ea_look(struct onetime *o);
 /* Pools have changed: those of pools that are gone are thrown away. */
 void ea_sort_out(struct onetime *o);
 

@@ -107,7 +107,8 @@ json_t *status_json(void *arg)
 	unsigned int count;
 	json_t *listeners;
 
-	events_take(o); /* what was used since the last tick is not pending */
+	events_take(o); /* what was used since the last tick is not pending, nor prepared */
+	ea_look(o);
 	listeners = places_json(o, &count);
 	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "pools", pools_json(o),
 			 "listeners", listeners, "listeners_count", (int)count, "pending",
