@@ -5,8 +5,8 @@
  *
  *   W     takes in nothing of this connection any more
  *   A     hears of the ICMP error again, if the server's errno was of one
- *   A     its timers run down (bpf/resoa_timeout.bpf.h), every TICK_MS until it has ended: at the
- *         first one probes, at the next one gives up. A second, if it has heard of W just now.
+ *   A     its timers run down (bpf/resoa_timeout.bpf.h), again and again until it has ended: at
+ *         first it probes, then it gives up. That takes a second, if it has heard of W just now.
  *
  * One that has not ended after LIMIT_MS is reset.
  */
@@ -19,13 +19,15 @@
 
 #include "tcp.h"
 
-#define TICK_MS	   20
-#define LIMIT_MS   3000
-#define DRAINS_MAX 64
+#define TICK_MS	    20 /* then twice as long each time: all sockets of A are gone through */
+#define TICK_MAX_MS 320
+#define LIMIT_MS    3000
+#define DRAINS_MAX  64
 
 struct timeouts {
 	struct resoa *resoa;
 	struct event *tick;
+	unsigned int tick_ms;
 	TAILQ_HEAD(, tcp) line; /* the oldest first */
 };
 
@@ -100,8 +102,8 @@ static void end(struct tcp *tcp)
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	const struct timeval tick = { .tv_usec = TICK_MS * 1000 };
 	struct timeouts *timeouts = arg;
+	const struct timeval tick = { .tv_usec = timeouts->tick_ms * 1000 };
 	struct tcp *tcp, *next;
 	uint64_t now = now_ms();
 	uint32_t seen;
@@ -117,8 +119,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		else
 			tcp->timeout_seen = seen;
 	}
-	if (!TAILQ_EMPTY(&timeouts->line))
-		evtimer_add(timeouts->tick, &tick);
+	if (TAILQ_EMPTY(&timeouts->line))
+		return;
+	evtimer_add(timeouts->tick, &tick);
+	if (timeouts->tick_ms < TICK_MAX_MS)
+		timeouts->tick_ms *= 2;
 }
 
 static struct timeouts *timeouts_of(struct resoa *resoa)
@@ -141,9 +146,20 @@ static struct timeouts *timeouts_of(struct resoa *resoa)
 	return timeouts;
 }
 
+/* At once, if none is to come; else no sooner than TICK_MS, however many come. */
+static void start_ticks(struct timeouts *timeouts)
+{
+	const struct timeval now = { 0 }, soon = { .tv_usec = TICK_MS * 1000 };
+
+	if (!evtimer_pending(timeouts->tick, NULL))
+		evtimer_add(timeouts->tick, &now);
+	else if (timeouts->tick_ms != TICK_MS)
+		evtimer_add(timeouts->tick, &soon);
+	timeouts->tick_ms = TICK_MS;
+}
+
 bool timeout_begin(struct tcp *tcp)
 {
-	const struct timeval now = { 0 };
 	struct resoa *resoa = tcp->rsock->resoa;
 	struct timeouts *timeouts = timeouts_of(resoa);
 
@@ -157,8 +173,7 @@ bool timeout_begin(struct tcp *tcp)
 	tcp->timeout_ms = now_ms();
 	tcp->timeout_seen = 0;
 	TAILQ_INSERT_TAIL(&timeouts->line, tcp, timeouts);
-	if (!evtimer_pending(timeouts->tick, NULL))
-		evtimer_add(timeouts->tick, &now);
+	start_ticks(timeouts);
 	return true;
 }
 
