@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "resoa_calls.h"
+#include "resoa_calls_bytes.h"
 
 #define CASE_SECONDS 10
 
@@ -44,7 +45,7 @@ static void run_one(const struct calls_case *one, int family)
 	pid = fork();
 	if (!pid) {
 		setpgid(0, 0);
-		alarm(CASE_SECONDS);
+		alarm(slowly(CASE_SECONDS));
 		one->run(family);
 		exit(0);
 	}

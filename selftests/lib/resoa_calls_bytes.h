@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Bytes that both ends of resoa_calls can make and check by position (FNV-1a). */
+/* What both ends of resoa_calls share: bytes that they make and check by position (FNV-1a). */
 #ifndef ISTHMUS_SELFTESTS_RESOA_CALLS_BYTES_H
 #define ISTHMUS_SELFTESTS_RESOA_CALLS_BYTES_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+/* A limit of time; longer on a slow machine ($SLOW). */
+static inline int slowly(int limit)
+{
+	const char *slow = getenv("SLOW");
+	int factor = slow ? atoi(slow) : 1;
+
+	return factor > 1 && factor <= 100 ? limit * factor : limit;
+}
 
 #define BYTES_HASH 0xcbf29ce484222325ULL /* of no bytes */
 

@@ -179,7 +179,7 @@ static void session(void)
 	FILE *in = fdopen(dup(control), "r");
 
 	signal(SIGCHLD, SIG_DFL);
-	alarm(60);
+	alarm(slowly(60));
 	while (in && fgets(line, sizeof(line), in)) {
 		line[strcspn(line, "\n")] = 0;
 		command(line);

@@ -211,7 +211,7 @@ static void eat(const char *before)
 	const char *how = "end";
 
 	for (;;) {
-		if (!comes(conn, POLLIN, LONG_MS)) {
+		if (!comes(conn, POLLIN, slowly(LONG_MS))) {
 			how = "nothing more";
 			break;
 		}
@@ -239,7 +239,7 @@ static void do_duplex(const char *args)
 	pid_t pid = fork();
 
 	if (!pid) {
-		alarm(LONG_MS / 1000);
+		alarm(slowly(LONG_MS / 1000));
 		_exit(pour(conn, atol(args)) < 0 || shutdown(conn, SHUT_WR) ? 1 : 0);
 	}
 	eat("");
