@@ -111,6 +111,27 @@ equal "eight sockets and no more" "$(resoa_in bob timeout 90 python3 -c "$CONNEC
 equal "of the others as many as they like" "$(resoa_in alice timeout 90 python3 -c "$CONNECTS")" 20
 check "when they have ended, new ones" wait_for 20 eval "[ \"\$(resoa_in bob curl -sm 5 http://$PEER4/hello)\" = hello ]"
 
+# ---- no descriptors left
+
+ACCEPTS='import socket
+s = socket.create_server(("0.0.0.0", 20501)); print("listens", flush=True)
+kept = [s.accept() for _ in range(2)]; print("accepted", flush=True)'
+spawn - accepts.log resoa_in alice python3 -c "$ACCEPTS"
+wait_for 20 log_has accepts.log listens
+free=0
+while [ -e "/proc/$RESOA_SERVER/fd/$free" ]; do free=$((free + 1)); done
+limit=$(prlimit --pid "$RESOA_SERVER" --nofile --noheadings --raw --output SOFT)
+prlimit --pid "$RESOA_SERVER" --nofile=$free:
+spawn peer dials2.log python3 -c "import socket, time
+kept = [socket.create_connection(('$SERVER4', 20501), timeout=60) for _ in range(2)]; print('connected', flush=True); time.sleep(60)"
+wait_for 20 log_has dials2.log connected
+ticks() { awk '{ print $14 + $15 }' "/proc/$RESOA_SERVER/stat"; }
+before=$(ticks)
+sleep 1
+at_most "the server waits for some, and does nothing: 10 ms of 1 s" $(($(ticks) - before)) 40
+prlimit --pid "$RESOA_SERVER" --nofile="$limit:"
+check "then it accepts" wait_for 20 log_has accepts.log accepted
+
 # ---- a flood
 
 spawn - flood.log resoa_in bob bash -c "for i in 1 2 3 4; do curl -so /dev/null http://$PEER4/flood & done; wait"

@@ -60,6 +60,8 @@ void client_refilled(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	while (client->paused && client->lhp)
+		listen_room(client);
 	if (client_is_spent(client)) {
 		end_connections(client);
 		return;

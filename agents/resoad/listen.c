@@ -17,6 +17,7 @@
 #include "tcp.h"
 
 #define ACCEPTS 64  /* with one event */
+#define FULL_MS 100 /* until accept() is tried again */
 #define PASSING 128 /* connections that wait to be accepted here, at least */
 
 struct listener {
@@ -26,7 +27,7 @@ struct listener {
 	struct ep_name second; /* its name, with its port taken */
 	uint64_t cookie;       /* of the second socket */
 	int backlog;	       /* the program's */
-	bool paused;	       /* the client is at its limit of sockets */
+	bool paused;	       /* no socket more: the client's limit, or the daemon's */
 	struct listener *next_paused;
 	struct listener *next_double;
 };
@@ -133,6 +134,23 @@ static void incoming(struct listener *listener, int fd, const struct sockaddr_st
 		fin_accepted(client->resoad->fin, sock);
 }
 
+/* The daemon has no descriptor left, or the host no memory: another client may have given some
+ * back. */
+static void pause_a_while(struct listener *listener)
+{
+	const struct timeval later = { .tv_usec = FULL_MS * 1000 };
+	struct client *client = listener->sock->client;
+
+	pause_all(listener);
+	if (!evtimer_pending(client->refill, NULL))
+		evtimer_add(client->refill, &later);
+}
+
+static bool is_full(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 /* What has come is told before the next SYN is asked for. */
 static void accept_all(struct listener *listener, int fd)
 {
@@ -150,8 +168,11 @@ static void accept_all(struct listener *listener, int fd)
 		len = sizeof(peer);
 		connection =
 			accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (connection < 0)
+		if (connection < 0) {
+			if (is_full(errno))
+				pause_a_while(listener);
 			return;
+		}
 		incoming(listener, connection, &peer, len);
 	}
 }
