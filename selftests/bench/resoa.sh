@@ -9,7 +9,8 @@
 #   microsocks  by microsocks
 #
 #   bulk        3 streams of SECONDS_BULK s each way      eof       end of file after the last byte
-#   connect     connect(), and a message there and back   pause     the same after PAUSE s without reading
+#   single      one of them                               pause     the same after PAUSE s without reading
+#   connect     connect(), and a message there and back
 #   far         connect() to host far, behind a wire that takes WIRE_US each way
 #   idle        memory of the daemons for each of SOCKETS sockets
 . "${0%/*}/lib/bench.sh"
@@ -21,7 +22,7 @@ FAR=198.51.100.2 EXPORTED=$BENCH_TOOLS/exported
 [ "$ROUNDS" -le 5 ] || ROUNDS=5
 ENDS=$BENCH_LIB/resoa_ends.py
 WAYS=(direct ether tls dante microsocks)
-BULK_PORT=9100
+BULK_PORT=9100 STREAMS=3
 
 by_direct() { in_ns server "$@"; }
 by_ether() { in_client c1 "$@"; }
@@ -71,10 +72,10 @@ bulk() {
 	local way=$1 round=$2 prefix=$3 role=$4 other=recv
 	[ "$role" = send ] || other=send
 	BULK_PORT=$((BULK_PORT + 1))
-	spawn peer bulk.json "$BENCH_TOOLS/flow" --listen --bind $PEER:$BULK_PORT --role $other --streams 3 \
+	spawn peer bulk.json "$BENCH_TOOLS/flow" --listen --bind $PEER:$BULK_PORT --role $other --streams "$STREAMS" \
 		--seconds "$SECONDS_BULK" --timeout 30
 	wait_for 20 listening peer t $BULK_PORT
-	if ! "by_$way" timeout 60 "$BENCH_TOOLS/flow" --connect $PEER:$BULK_PORT --role "$role" --streams 3 \
+	if ! "by_$way" timeout 60 "$BENCH_TOOLS/flow" --connect $PEER:$BULK_PORT --role "$role" --streams "$STREAMS" \
 		--seconds "$SECONDS_BULK" >"$TMP/flow.json" 2>"$TMP/flow.log"; then
 		tell "$prefix-$way, $role: no figure: $(tail -n 1 "$TMP/flow.log")"
 		end "$SPAWNED"
@@ -150,6 +151,7 @@ measure() {
 	for ((round = 1; round <= ROUNDS; round++)); do
 		tell "round $round of $ROUNDS"
 		PREFIX=bulk in_turn "$round" bulk_both "${WAYS[@]}"
+		STREAMS=1 PREFIX=single in_turn "$round" bulk_both ether tls dante
 		in_turn "$round" times "${WAYS[@]}"
 		in_turn "$round" far direct ether tls
 		round_trip c1 "$round"
@@ -173,7 +175,7 @@ ratio() { jq -n "($1) as \$a | ($2) as \$b | if \$a == null or \$b == null or \$
 told() { # PREFIX
 	local way
 	for way in "${WAYS[@]}"; do
-		tell "$1 Mbit/s, 3 streams: $way out $(figure "$1-$way-out") in $(figure "$1-$way-in")"
+		tell "$1 Mbit/s: $way out $(figure "$1-$way-out") in $(figure "$1-$way-in")"
 	done
 }
 
@@ -186,6 +188,7 @@ bulk_bar() { # NAME PREFIX WAY OTHER LIMIT
 bars() {
 	local way rtt
 	told bulk
+	told single
 	told offloads
 	for way in "${WAYS[@]}"; do
 		tell "connect us $(figure "connect-$way"), end of file ms $(figure "eof-$way"): $way"
@@ -196,6 +199,8 @@ bars() {
 	bulk_bar bulk_ether_over_dante bulk ether dante 0.8
 	bulk_bar bulk_tls_over_dante bulk tls dante 0.7
 	bulk_bar bulk_ether_over_microsocks bulk ether microsocks 0.8
+	bulk_bar single_ether_over_dante single ether dante 0.8
+	bulk_bar single_tls_over_dante single tls dante 0.7
 	bulk_bar offloads_ether_over_dante offloads ether dante 0.8
 	bulk_bar offloads_tls_over_dante offloads tls dante 0.7
 	bar eof_ms "$(figure eof-ether)" '<=' 5
