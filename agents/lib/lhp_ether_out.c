@@ -20,11 +20,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <linux/sockios.h>
 
 #include "lhp_ether_out.h"
 
@@ -35,7 +32,6 @@
 struct ether_out {
 	size_t frame_bytes;
 	int fd;
-	_Atomic int send_bytes; /* SO_SNDBUF: of frames, as the kernel counts what it keeps */
 	uint8_t *bytes;
 	struct mmsghdr messages[FRAMES];
 	struct iovec parts[FRAMES];
@@ -50,15 +46,6 @@ struct ether_out {
 	bool one_processor;
 };
 
-static void read_limit(struct ether_out *out)
-{
-	int bytes = 0;
-	socklen_t len = sizeof(bytes);
-
-	getsockopt(out->fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len);
-	atomic_store(&out->send_bytes, bytes);
-}
-
 /* A frame of 1514 bytes is counted as 2304, and SO_SNDBUF is twice what one asks for. */
 void ether_out_limit(struct ether_out *out, size_t bytes)
 {
@@ -66,7 +53,6 @@ void ether_out_limit(struct ether_out *out, size_t bytes)
 
 	if (setsockopt(out->fd, SOL_SOCKET, SO_SNDBUFFORCE, &asked, sizeof(asked)))
 		setsockopt(out->fd, SOL_SOCKET, SO_SNDBUF, &asked, sizeof(asked));
-	read_limit(out);
 }
 
 struct ether_out *ether_out_new(int fd, size_t frame_bytes)
@@ -78,7 +64,6 @@ struct ether_out *ether_out_new(int fd, size_t frame_bytes)
 		return NULL;
 	out->fd = fd;
 	out->frame_bytes = frame_bytes;
-	read_limit(out);
 	out->one_processor = !sched_getaffinity(0, sizeof(processors), &processors) &&
 			     CPU_COUNT(&processors) < 2;
 	out->bytes = calloc(FRAMES, frame_bytes);
@@ -123,16 +108,9 @@ static void drop(struct ether_out *out, unsigned int count)
 	advance(out, count);
 }
 
-/* sendmmsg() does not tell why it stopped: the socket's memory is full, or a queue was, and then
- * that frame is lost. Sent again at once it would only take another flow's place. */
-static bool is_full(const struct ether_out *out)
-{
-	int waits = 0;
-
-	return !ioctl(out->fd, SIOCOUTQ, &waits) && waits >= atomic_load(&out->send_bytes);
-}
-
-/* Some of the `count` frames from `gone` on. False: the kernel takes none now. */
+/* Some of the `count` frames from `gone` on. False: the kernel takes none now. sendmmsg() does not
+ * tell why it stopped before the end; the next call, which begins there, does. A frame that a full
+ * queue or a device that is down does not take is lost, as on the way. */
 static bool send_some(struct ether_out *out, unsigned int gone, unsigned int count)
 {
 	unsigned int at = gone % FRAMES;
@@ -143,16 +121,12 @@ static bool send_some(struct ether_out *out, unsigned int gone, unsigned int cou
 	if (count > ETHER_BATCH)
 		count = ETHER_BATCH;
 	sent = sendmmsg(out->fd, out->messages + at, count, MSG_DONTWAIT);
-	if (sent > 0) {
+	if (sent > 0)
 		advance(out, (unsigned int)sent);
-		if ((unsigned int)sent < count && !is_full(out))
-			drop(out, 1);
-	} else if (errno == EAGAIN) {
+	else if (errno == EAGAIN)
 		return false;
-	} else if (errno != EINTR) {
-		/* A queue that is full, a device that is down: lost, as on the way. */
+	else if (errno != EINTR)
 		drop(out, 1);
-	}
 	return true;
 }
 

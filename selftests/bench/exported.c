@@ -149,10 +149,12 @@ static int open_device(const char *device)
 				    .sll_protocol = htons(ETH_P_ALL),
 				    .sll_ifindex = (int)if_nametoindex(device) };
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL));
-	const int one = 1;
+	const int one = 1, bytes = 8 << 20; /* the queue is the device's, not the socket's */
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&name, sizeof(name)) ||
-	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)))
+	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
 		die(device);
 	return fd;
 }

@@ -7,9 +7,10 @@
 #   a to_b ====== b to_a       speed   the pair as it is
 #                              loss    5 % of frames each way are lost (bpf at ingress)
 #                              share   RATE (tbf, 20 ms of queue), one flow of each at the same time
-#   a far_b == m == far_a b    middle  the same, with the queue in m and not in a
+#   a far_b == m == far_a b    middle  the same, with the queue in m, which takes frames in and sends them again
 #
-# TCP keeps little in the queue of its own device, and as much as it may in one on the way: so there are two.
+# TCP keeps little in the queue of its own device, and as much as it may in one on the way: so there are two. A bridge
+# in m would not do: what waits behind a veth still counts as its sender's.
 #
 # TCP is measured with CUBIC, which is the LHP's own, and with BBR, which is the default of some kernels and takes no
 # loss for congestion.
@@ -33,18 +34,21 @@ set_up() {
 	middle_up
 }
 
+listens_twice() { [ "$(in_ns b grep -c 88b5 /proc/net/packet)" = 2 ]; }
+
 middle_up() {
 	net_ns m
 	net_link a far_b $FAR_A/24 m left -
 	net_link b far_a $FAR_B/24 m right -
 	ip -n "$NET-b" link set far_a address $MAC_FAR
-	in_ns m ip link add both type bridge
-	in_ns m ip link set dev both up
-	for end in a:far_b b:far_a m:left m:right; do in_ns "${end%:*}" ethtool -K "${end#*:}" tso off gso off gro off >/dev/null; done
-	for end in left right; do in_ns m ip link set dev $end master both; done
+	for end in a:far_b b:far_a m:left m:right; do
+		in_ns "${end%:*}" ethtool -K "${end#*:}" tx off tso off gso off gro off >/dev/null
+		in_ns "${end%:*}" ip link set dev "${end#*:}" promisc on
+	done
+	spawn m middle.log "${FIRST[@]}" "$BENCH_TOOLS/exported" delay left right 0
 	in_ns m tc qdisc add dev right root tbf rate "$RATE" burst 64k latency 20ms
 	spawn b far.log "${FIRST[@]}" "$BENCH_TOOLS/lhp_flow" listen ether:far_a
-	wait_for 5 eval '[ "$(in_ns b grep -c 88b5 /proc/net/packet)" = 2 ]'
+	wait_for 5 listens_twice
 }
 
 wire() { # SECTION, or nothing for a good one
