@@ -166,6 +166,23 @@ static unsigned int burst(const char *address, const uint8_t cookie[24], unsigne
 	return good;
 }
 
+/*
+ * Before that time. The agent's rate, which is asked first, has room for one more each 2 ms: who is
+ * late by so much after the flood is served from there, so it is tried again.
+ */
+static bool is_refused(const char *address, const uint8_t cookie[24], uint64_t until)
+{
+	bool tried = false;
+
+	while (client_ms() < until) {
+		tried = true;
+		flood(0, 1000);
+		if (!client_ask_cookie(address, cookie))
+			return true;
+	}
+	return !tried; /* too late to tell */
+}
+
 /* Who asks for more than its share has to wait, and longer if it does not stop; others have not. */
 static void greedy_network(void **state)
 {
@@ -185,10 +202,8 @@ static void greedy_network(void **state)
 	print_message("one network, 3200 in %u ms: %u\n", (unsigned int)took, good);
 	assert_in_range(good, 400, 400 + (700 * took) / 1000 + 50);
 	assert_int_equal(server_count("limited") - limited, 3200 - good);
-	flood(0, 1000);
-	good = client_ask_cookie("127.0.5.1", cookie);
-	if (client_ms() - began < took + 1500)
-		assert_int_equal(good, 0); /* it is in debt: 400 at 200 a second */
+	/* In debt: 400 at 200 a second. */
+	assert_true(is_refused("127.0.5.1", cookie, began + took + 1500));
 	assert_true(is_served("127.0.4.1", other));
 	pass(4500);
 	assert_true(is_served("127.0.5.1", cookie));
