@@ -11,6 +11,7 @@
 . "${0%/*}/lib/net.sh"
 need jq bpftool python3
 . "$SELFTESTS/lib/onetime_loader.sh"
+RUNS=1
 onetime_world
 if ! mkdir "$CGROUP_ROOT/$NET" 2>/dev/null; then
 	skip "clients" "no cgroup2 that can be written"

@@ -69,9 +69,16 @@ remains() {
 	done
 	pool_routes
 	in_ns box sysctl -n net.ipv6.ip_nonlocal_bind net.ipv4.ip_nonlocal_bind | grep -v '^0$' || true
+	[ -z "$RUNS" ] || run_remains
+}
+# Cgroups of a `run` of ours, not of another story that runs now. Only who leaves commands behind looks for
+# them, as nobody can tell whose they were.
+RUNS=
+run_remains() {
+	local cgroup
 	find "$CGROUP_ROOT" -maxdepth 1 -name 'isthmus-onetime-*' -newer "$TMP" 2>/dev/null |
-		while read -r dev; do # of a `run` of ours, not of another story that runs now
-			[ -e "/proc/${dev##*-}" ] || echo "$dev"
+		while read -r cgroup; do
+			[ -e "/proc/${cgroup##*-}" ] || echo "$cgroup"
 		done
 }
 detached() { # NAME: detaches, and nothing is left
