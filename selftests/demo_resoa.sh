@@ -146,7 +146,7 @@ by_resoa() { in_client c3 "$@"; }
 
 table() {
 	local row column line
-	tell "beside it, on a LAN of the server: dante and microsocks with proxychains, and NAT without helpers"
+	tell "beside it, with an address on the same wire: dante and microsocks with proxychains, and NAT without helpers"
 	compared_up
 	printf '\n              %-46s %-6s %-6s %-11s %s\n' "" resoa dante microsocks NAT
 	while IFS=: read -r row line; do
