@@ -99,7 +99,7 @@ spawn() {
 	shift 2
 	: >"$log" # now: who waits for a line must not find that of a predecessor
 	if [ "$name" = - ]; then
-		"$@" >"$log" 2>&1 </dev/null &
+		SPAWNS="exec" "$@" >"$log" 2>&1 </dev/null & # a function that can become its command does
 	else
 		nsenter --net="/run/netns/$NET-$name" "$@" >"$log" 2>&1 </dev/null &
 	fi

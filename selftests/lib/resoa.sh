@@ -84,7 +84,7 @@ resoa_net() { nsenter --net="$(resoa_path "$1")" "${@:2}"; } # NAME cmd...
 
 resoa_in() { # NAME cmd...
 	if [ -S "$TMP/$1.sock.run" ]; then
-		isthmus-resoa run --control "$TMP/$1.sock" -- "${@:2}"
+		${SPAWNS-} isthmus-resoa run --control "$TMP/$1.sock" -- "${@:2}"
 	else
 		resoa_net "$@"
 	fi
