@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "dhcp_frame.h"
 
 #define ETH_LEN	 14
@@ -9,28 +10,6 @@
 #define UDP_LEN	 8
 #define TTL	 64
 #define UDP_KIND 17
-
-static uint16_t get16(const uint8_t *bytes)
-{
-	return bytes[0] << 8 | bytes[1];
-}
-
-static uint32_t get32(const uint8_t *bytes)
-{
-	return (uint32_t)get16(bytes) << 16 | get16(bytes + 2);
-}
-
-static void put16(uint8_t *bytes, uint16_t value)
-{
-	bytes[0] = value >> 8;
-	bytes[1] = value;
-}
-
-static void put32(uint8_t *bytes, uint32_t value)
-{
-	put16(bytes, value >> 16);
-	put16(bytes + 2, value);
-}
 
 static uint32_t add(const uint8_t *bytes, size_t len, uint32_t sum)
 {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "dhcp_wire.h"
 
 #define SNAME_AT     44
@@ -12,28 +13,6 @@
 #define OVERLOAD_LEN 3 /* bytes of option 52 */
 
 static const uint8_t cookie[4] = { 99, 130, 83, 99 };
-
-static uint16_t get16(const uint8_t *bytes)
-{
-	return bytes[0] << 8 | bytes[1];
-}
-
-static uint32_t get32(const uint8_t *bytes)
-{
-	return (uint32_t)get16(bytes) << 16 | get16(bytes + 2);
-}
-
-static void put16(uint8_t *bytes, uint16_t value)
-{
-	bytes[0] = value >> 8;
-	bytes[1] = value;
-}
-
-static void put32(uint8_t *bytes, uint32_t value)
-{
-	put16(bytes, value >> 16);
-	put16(bytes + 2, value);
-}
 
 /* ---- reading */
 

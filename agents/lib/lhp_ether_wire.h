@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Frames inside an opened packet of the Ethernet LHP, and numbers on the wire (big endian). */
+/* Frames inside an opened packet of the Ethernet LHP. */
 #ifndef ISTHMUS_AGENTS_LHP_ETHER_WIRE_H
 #define ISTHMUS_AGENTS_LHP_ETHER_WIRE_H
 
-#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "bytes.h"
 
 #define ETHER_RANGES	    64 /* of one ACK */
 #define ETHER_ACK_BYTES	    20 /* before its ranges */
@@ -56,47 +57,5 @@ size_t ether_write_frame(const struct ether_frame *frame, uint8_t *bytes);
 /* The range `i` of an ACK, from `*next` downward: 0 or -EINVAL (below packet 0). */
 int ether_read_range(const struct ether_frame *ack, unsigned int i, uint64_t *next, uint64_t *high,
 		     uint64_t *low);
-
-static inline void put16(uint8_t *at, uint16_t value)
-{
-	value = htobe16(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static inline void put32(uint8_t *at, uint32_t value)
-{
-	value = htobe32(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static inline void put64(uint8_t *at, uint64_t value)
-{
-	value = htobe64(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static inline uint16_t get16(const uint8_t *at)
-{
-	uint16_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return be16toh(value);
-}
-
-static inline uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return be32toh(value);
-}
-
-static inline uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return be64toh(value);
-}
 
 #endif
