@@ -22,6 +22,18 @@ const struct rfin_kind rfin_kinds[3] = {
 	{ RFIX_A4, RFIX_P4, "::ffff:" RFIX_A4, "::ffff:" RFIX_P4, 4 },
 };
 
+int rfin_open(struct rfix *fx, const char *name)
+{
+	int device;
+
+	if (rfix_open(fx, name))
+		return -1;
+	device = assume_tun("e0");
+	assume_run("ip addr add " RFIX_A4 "/32 dev e0 && ip route add default dev e0");
+	assume_run("ip -6 addr add " RFIX_A6 "/128 dev e0 nodad && ip -6 route add default dev e0");
+	return device;
+}
+
 void rfin_set(int fd, int level, int name, int value)
 {
 	must(setsockopt(fd, level, name, &value, sizeof(value)));

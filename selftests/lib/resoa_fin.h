@@ -21,6 +21,10 @@ extern const struct rfin_kind rfin_kinds[3];
 #define rfin_each_kind(kind)                                                                       \
 	for (const struct rfin_kind *kind = rfin_kinds; kind < rfin_kinds + 3; kind++)
 
+/* The fixture, and a device that swallows what the kernel says to the peer: its descriptor, or -1.
+ */
+int rfin_open(struct rfix *fx, const char *name);
+
 void rfin_set(int fd, int level, int name, int value);
 int rfin_bound(const struct rfin_kind *kind);
 /* A connection that the kernel believes to stand, with these numbers and windows. */
