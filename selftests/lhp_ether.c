@@ -385,6 +385,8 @@ static void parts(void **state)
 	assert_int_equal(read.body_len, 3);
 	assert_int_equal(ether_part_at(&read, 1), 4);
 	assert_int_equal(ether_part_at(&read, 2), 7);
+	read.whole = 8;
+	assert_int_equal(ether_part_at(&read, 1), 4);
 }
 
 static void ranges(void **state)
